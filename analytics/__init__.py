@@ -1,0 +1,1 @@
+"""The DuckDB layer over exported ledgers."""

@@ -1,0 +1,1 @@
+"""The Prefect flows, the services they need, and the command line."""

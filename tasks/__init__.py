@@ -1,0 +1,1 @@
+"""The work, one subject a module: plans, sandboxes, agents, gates, attempts."""

@@ -1,0 +1,1 @@
+"""The agents that edit files: one protocol, one adapter a module."""
