@@ -31,13 +31,14 @@ class SuiteRun:
         exit_code: the command's; None when it was killed.
         problem: why the report cannot be trusted (missing, broken, the process left early,
             timed out), None when it can.
-        partial: only some of the test files were run, so what is absent is unobserved.
+        files: the test files that were run, None for the whole suite; what lies in other files
+            is unobserved then.
     """
 
     results: Mapping[str, TestResult]
     exit_code: int | None = 0
     problem: str | None = None
-    partial: bool = False
+    files: frozenset[str] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -241,13 +242,21 @@ def judge_implementation_step(
     )
 
 
-def judge_suite(before: Baseline, run: SuiteRun) -> Verdict:
-    """Judge a whole suite at the end (review, delivery): nothing worse than the baseline."""
+def judge_suite(before: Baseline, run: SuiteRun, *, may_lose: Collection[str] = ()) -> Verdict:
+    """Judge a whole suite at the end (review, delivery) against the run's first baseline.
+
+    Args:
+        before: the line's baseline; what counts is what the tests did first.
+        run: the suite's run on the result.
+        may_lose: files whose steps were allowed to remove tests.
+    """
     if run.problem:
         return _refuse("not_green", run.problem, ())
-    if worse := _worsened(before, run, skip_red_of=()):
+    kept = {key: known for key, known in before.first.items() if known.file_path not in may_lose}
+    first = Baseline(first=before.first, last=kept)
+    if worse := _worsened(first, run, skip_red_of=()):
         return worse
-    if (gone := _removed(before, run)) is not None:
+    if (gone := _removed(first, run)) is not None:
         return gone
     red = [
         result
@@ -264,20 +273,24 @@ def judge_suite(before: Baseline, run: SuiteRun) -> Verdict:
 def hidden_tests(known: Iterable[TestResult], run: SuiteRun) -> set[str]:
     """Return the ids that a run did not report although they may well be there.
 
-    A partial run hides all it did not run. A file that does not load hides its own tests; when
-    the file is not known, or the runner stopped before it ran anything, it may hide any.
+    A run of some files hides the tests of all others. A file that does not load hides its own
+    tests; when the file is not known, or the runner stopped before it ran anything, it may hide
+    any.
     """
     absent = {result.node_id: result for result in known if result.node_id not in run.results}
-    if run.partial:
-        return set(absent)
+    unrun = {
+        key
+        for key, result in absent.items()
+        if run.files is not None and result.file_path not in run.files
+    }
     unloaded = [result for result in run.results.values() if result.outcome == "load_error"]
     if not unloaded:
-        return set()
+        return unrun
     files = {result.file_path for result in unloaded}
     nothing_ran = all(result.outcome == "load_error" for result in run.results.values())
     if None in files or nothing_ran:
         return set(absent)
-    return {
+    return unrun | {
         key for key, result in absent.items() if result.file_path in files or not result.file_path
     }
 

@@ -121,7 +121,7 @@ class TestCommand:
             env=suite_environment(self.home),
             timeout_s=self.timeout_s,
         )
-        run, state = self._observe(result, report, known_files, partial=bool(files))
+        run, state = self._observe(result, report, known_files, files)
         report.unlink(missing_ok=True)
         return Verification(
             tree=tree,
@@ -135,9 +135,14 @@ class TestCommand:
         )
 
     def _observe(
-        self, result: ProcessResult, report: Path, known_files: Collection[str], *, partial: bool
+        self,
+        result: ProcessResult,
+        report: Path,
+        known_files: Collection[str],
+        files: Sequence[str],
     ) -> tuple[SuiteRun, str]:
-        run = SuiteRun(results={}, exit_code=result.exit_code, partial=partial)
+        only = frozenset(files) if files else None
+        run = SuiteRun(results={}, exit_code=result.exit_code, files=only)
         if result.timed_out:
             limit = f"{self.timeout_s:g} s (project.timeout_s)"
             return replace(run, problem=f"the test command did not end within {limit}"), "missing"

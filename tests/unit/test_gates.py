@@ -32,8 +32,8 @@ def result(node_id, outcome="passed", *, file=OWN, message="", text="", moment="
     )
 
 
-def suite(*results, exit_code=0, problem=None, partial=False):
-    return SuiteRun({r.node_id: r for r in results}, exit_code, problem, partial)
+def suite(*results, exit_code=0, problem=None, files=None):
+    return SuiteRun({r.node_id: r for r in results}, exit_code, problem, files)
 
 
 def baseline(*results):
@@ -327,6 +327,6 @@ def test_judging_the_same_run_again_finds_nothing_worse(results):
     assert judge_suite(baseline(*results), suite(*results)).passed
 
 
-def test_a_partial_run_hides_what_it_did_not_run():
-    known = [result("t::a"), OTHER_PASSES]
-    assert hidden_tests(known, suite(result("t::a"), partial=True)) == {"o::a"}
+def test_a_run_of_some_files_hides_the_tests_of_others_but_not_its_own():
+    known = [result("t::a"), result("t::b"), OTHER_PASSES]
+    assert hidden_tests(known, suite(result("t::a"), files=frozenset({OWN}))) == {"o::a"}

@@ -1,0 +1,141 @@
+"""Commands that make and run plans: run, demo, init, replay-plan, decompose, schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.output import note, print_json
+from storage.exceptions import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Repo = Annotated[Path, typer.Option("--repo", help="The target repository.", show_default="here")]
+
+schema = typer.Typer(help="Published schemas.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command("run")(run)
+    app.command("demo")(demo)
+    app.command("init")(init)
+    app.command("replay-plan")(replay_plan)
+    app.command("decompose")(decompose)
+    app.add_typer(schema, name="schema")
+
+
+def run(
+    plan: Annotated[Path, typer.Argument(help="The feature plan, YAML or JSON.")],
+    *,
+    repo: Repo = Path(),
+    config: Annotated[
+        Path | None, typer.Option(help="Settings to use instead of the repository's own.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="An agent to play every role.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The commit to start from.", show_default="HEAD")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Run a feature plan: every step is done by an agent and judged by Greenline."""
+    from flows.cli.running import finish, run_plan  # noqa: PLC0415
+
+    document = run_plan(plan, repo=repo, config=config, agent=agent, base=base)
+    finish(document, as_json=json_output)
+
+
+def demo(*, json_output: Json = False) -> None:
+    """Run a real plan on a sample repository; needs no key and no network."""
+    from flows.cli.running import finish, run_demo  # noqa: PLC0415
+
+    finish(run_demo(), as_json=json_output)
+
+
+def init(
+    *,
+    repo: Repo = Path(),
+    force: Annotated[bool, typer.Option(help="Replace a greenline.toml that is there.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Write a greenline.toml by looking at the repository."""
+    from tasks.init_config import propose_settings  # noqa: PLC0415
+
+    from tasks.config import FILE_NAME  # noqa: PLC0415
+    from tasks.repository import UserRepository  # noqa: PLC0415
+
+    repository = UserRepository.open(repo)
+    if repository.is_bare:
+        raise InputError(
+            f"{repository.path} is a bare repository and has no files to write to; "
+            "run init in a checkout, or give `run` a file with --config"
+        )
+    target = repository.path / FILE_NAME
+    if target.exists() and not force:
+        raise InputError(f"{target} is there already; --force replaces it")
+    text = propose_settings(repository.path)
+    target.write_text(text, encoding="utf-8")
+    if json_output:
+        print_json({"path": str(target), "settings": text})
+    else:
+        sys.stdout.write(text)
+        note(f"written to {target}; commit it, and see `greenline doctor`")
+
+
+def replay_plan(
+    repo: Annotated[Path, typer.Argument(help="The repository whose history is played.")],
+    commits: Annotated[list[str], typer.Argument(help="Consecutive commits, or ranges A..B.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write the plan.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Make a feature plan of past commits, for the `replay` agent."""
+    from tasks.replay_plan import dump_plan_yaml, make_replay_plan  # noqa: PLC0415
+
+    made = make_replay_plan(repo, commits)
+    text = dump_plan_yaml(made.plan)
+    if output is not None:
+        output.write_text(text, encoding="utf-8")
+    for line in made.notes:
+        note(line)
+    if json_output:
+        print_json(
+            {"base_commit": made.base_commit, "plan": made.plan.model_dump(mode="json"),
+             "notes": list(made.notes), "path": str(output) if output else None}
+        )  # fmt: skip
+    elif output is None:
+        sys.stdout.write(text)
+    else:
+        where = f"--repo {repo} --agent replay --base {made.base_commit[:12]}"
+        note(f"written to {output}; run it with: greenline run {output} {where}")
+
+
+def decompose(
+    file: Annotated[Path, typer.Argument(help="`{subtask_id, steps}`, YAML or JSON.")],
+    *,
+    json_output: Json = False,
+) -> None:
+    """Store the small form of a plan: the steps of one stored subtask."""
+    from tasks.decompose import store_decomposition  # noqa: PLC0415
+
+    from flows.cli.database import open_database  # noqa: PLC0415
+    from tasks.plan import load_decomposition  # noqa: PLC0415
+
+    decomposition = load_decomposition(file)
+    stored = store_decomposition(open_database(), decomposition)
+    if json_output:
+        print_json({"subtask_id": stored.subtask_id, "step_ids": stored.step_ids})
+    else:
+        note(f"subtask {stored.subtask_id}: stored steps {', '.join(map(str, stored.step_ids))}")
+
+
+@schema.command("plan")
+def schema_plan() -> None:
+    """Print the JSON Schema of a feature plan."""
+    from tasks.plan import plan_json_schema_text  # noqa: PLC0415
+
+    sys.stdout.write(plan_json_schema_text())

@@ -1,0 +1,67 @@
+"""Commands on the local services: up, down, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.output import note, out, print_json, table
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command("up")(up)
+    app.command("down")(down)
+    app.command("doctor")(doctor)
+
+
+def up(*, json_output: Json = False) -> None:
+    """Start PostgreSQL and the Prefect server and keep them running."""
+    from flows.services import Services  # noqa: PLC0415
+    from storage.database import Database  # noqa: PLC0415
+    from storage.home import Home  # noqa: PLC0415
+
+    postgres, prefect = Services(Home.current().ensure()).up()
+    Database(postgres).init_db()
+    ui = prefect.removesuffix("/api")
+    if json_output:
+        print_json({"prefect_api_url": prefect, "ui": ui, "home": str(Home.current().path)})
+    else:
+        note(f"Prefect: {ui}\nledger:  greenline ledger url\nstop with: greenline down")
+
+
+def down(*, json_output: Json = False) -> None:
+    """Stop everything that was started for this GREENLINE_HOME."""
+    from flows.services import Services  # noqa: PLC0415
+    from storage.home import Home  # noqa: PLC0415
+
+    stopped = Services(Home.current()).down()
+    if json_output:
+        print_json({"stopped": stopped})
+    else:
+        note(f"stopped: {', '.join(stopped) or 'nothing was running'}")
+
+
+def doctor(
+    *,
+    repo: Annotated[
+        str | None, typer.Option(help="A repository to check too.", show_default="this folder's")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Check everything that a run needs, and say how to mend what is wrong."""
+    from flows.doctor import examine  # noqa: PLC0415
+
+    findings = examine(repo)
+    wrong = [finding for finding in findings if not finding.ok]
+    if json_output:
+        print_json(
+            [{"check": f.check, "ok": f.ok, "found": f.found, "mend": f.mend} for f in findings]
+        )
+    else:
+        rows = [(f.check, "ok" if f.ok else "failed", f.found, f.mend) for f in findings]
+        out().print(table("", ("check", "state", "found", "mend"), rows))
+    raise typer.Exit(4 if wrong else 0)

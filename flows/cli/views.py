@@ -1,0 +1,100 @@
+"""Runs, steps and attempts as tables and text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flows.cli.output import seconds, short, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the table of runs."""
+    return table(
+        "",
+        ("run", "project", "feature", "status", "done", "attempts", "created"),
+        (
+            (
+                run["run_id"],
+                run["project"],
+                run["feature"],
+                run["status"],
+                f"{run['steps_completed']}/{run['steps']}",
+                run["attempts"],
+                run["created_at"],
+            )
+            for run in runs
+        ),
+    )
+
+
+def steps_table(steps: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the table of steps in plan order, with the attempts that each took."""
+    return table(
+        "",
+        ("#", "subtask", "step", "file", "status", "attempts", "seconds", "commit", "failed with"),
+        (_step_row(step) for step in steps),
+    )
+
+
+def _step_row(step: Mapping[str, Any]) -> tuple[object, ...]:
+    attempts = step["attempts"]
+    numbers = ", ".join(str(attempt["number"]) for attempt in attempts)
+    spent = [attempt["duration_ms"] for attempt in attempts if attempt["duration_ms"] is not None]
+    kept = [attempt for attempt in attempts if attempt["status"] in ("success", "skipped")]
+    failures = [attempt["failure_class"] for attempt in attempts if attempt["failure_class"]]
+    return (
+        numbers,
+        step["subtask"],
+        f"{step['step_number']} {step['step_type']}",
+        step["file_path"],
+        step["status"],
+        len(attempts),
+        seconds(sum(spent)) if spent else None,
+        short(kept[-1]["commit_sha_after"]) if kept else None,
+        ", ".join(failures),
+    )
+
+
+def attempt_text(attempt: Mapping[str, Any]) -> str:
+    """Return everything about an attempt as readable text."""
+    usage = attempt["token_usage"] or {}
+    result = attempt["result_json"] or {}
+    facts = {
+        "attempt": f"{attempt['number']} (try {attempt['attempt_no']})",
+        "project": attempt["project"],
+        "run": attempt["run_id"],
+        "step": f"{attempt['subtask']} {attempt['step_name']}",
+        "status": attempt["status"] + ("" if attempt["active"] else ", rolled back"),
+        "failure": attempt["failure_class"],
+        "commit before": attempt["commit_sha_before"],
+        "commit after": attempt["commit_sha_after"],
+        "parent": attempt["parent_number"],
+        "agent": ", ".join(f"{k} {v}" for k, v in (attempt["agent_config"] or {}).items() if v),
+        "exit code": attempt["exit_code"],
+        "seconds": seconds(attempt["duration_ms"]),
+        "tokens": usage.get("total_tokens"),
+        "cost": usage.get("cost"),
+        "started": attempt["started_at"],
+        "completed": attempt["completed_at"],
+    }
+    lines = [f"{name:14} {value if value is not None else '-'}" for name, value in facts.items()]
+    if reason := result.get("reason"):
+        lines += ["", reason]
+    for key in ("violations", "undone", "removed", "left_out"):
+        lines += [f"{key}: {item}" for item in result.get(key, [])]
+    for run in attempt["verifications"]:
+        counts = ", ".join(
+            f"{run[what]} {what.replace('_', ' ')}"
+            for what in ("passed", "failed", "errored", "skipped", "load_errors")
+            if run[what]
+        )
+        lines += [
+            "",
+            f"{run['kind']} suite: {counts or 'no tests'} in {seconds(run['duration_ms'])} s",
+        ]
+        lines += [f"  {test['outcome']:10} {test['node_id']}" for test in run["not_passed"]]
+    return "\n".join(lines)

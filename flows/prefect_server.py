@@ -1,0 +1,236 @@
+"""The local Prefect server of a home, and the environment of its clients.
+
+Prefect is not imported here: the server is a process of its own, and a client's environment has
+to stand before Prefect is imported. (That takes 2 s, which commands that only read don't spend.)
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from storage import detached
+from storage.exceptions import ServiceError
+from storage.supervision import LOOPBACK, bound_log, free_port, locked, process_birth, tail
+from storage.usage import use_services
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from storage.home import Home
+
+NAME = "prefect"
+API_VARIABLE = "PREFECT_API_URL"
+_START_TIMEOUT_S = 120.0  # its first start migrates an empty database: 4 s here
+_ANSWER_TIMEOUT_S = 5.0
+_PORT_TRIES = 5
+
+# Said to server and clients alike.
+_COMMON = {
+    # An ephemeral server costs 12 s in every process that forgets to name a server.
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+_SERVER = {
+    **_COMMON,
+    # Recording task runs in batches takes 10 ms of the server's time a run instead of 24.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_LOGGING_COLORS": "false",
+    # The many route models are there once instead of twice.
+    "PREFECT__SERVER_FINAL": "1",
+}
+_CLIENT = {
+    **_COMMON,
+    # Standard loggers of ours reach the UI; INFO is the root's to let through.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
+    "PREFECT_LOGGING_ROOT_LEVEL": "INFO",
+    # The commands print what their users are to see; Prefect prints nothing beside it.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": "CRITICAL",
+    # Our loggers are used outside of flows, too.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+# What the server may know of our environment, beside settings meant for it.
+_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_SERVER_SETTINGS = "PREFECT_SERVER_"
+
+
+class PrefectServer:
+    """The Prefect server of one home; any number of processes and threads share it."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.home.logs / "prefect.log"
+
+    def start(self) -> str:
+        """Start the server unless it runs; return its API's URL once it answers.
+
+        This process counts as a user of the home's services until it ends.
+
+        Raises:
+            InputError: the home cannot be used.
+            ServiceError: the server does not come up; says why, with the end of its log.
+        """
+        use_services(self.home)
+        url = self.url()
+        if url is not None:
+            return url
+        with locked(self.home, NAME, timeout_s=_START_TIMEOUT_S):
+            url = self.url()  # somebody else may have started it meanwhile
+            if url is not None:
+                return url
+            try:
+                return self._start()
+            except OSError as error:
+                raise ServiceError(
+                    f"The Prefect server cannot be started: {error.strerror}: "
+                    f"{error.filename or self.home.path}."
+                ) from error
+
+    def stop(self) -> bool:
+        """Stop the server and all processes of its own; False if it was not running.
+
+        Raises:
+            ServiceError: it does not end even when killed.
+        """
+        return detached.stop(self.home, NAME)
+
+    def url(self) -> str | None:
+        """Return the API's URL if this home's server answers there now, else None."""
+        found = detached.running(self.home, NAME)
+        return _api_url(found.port) if found is not None and _is_healthy(found.port) else None
+
+    def _start(self) -> str:
+        """Start it; the caller holds the lock and has seen that it does not answer."""
+        found = detached.running(self.home, NAME)
+        if found is not None:  # hung, or started by somebody who was killed while waiting for it
+            if self._answers_in_time(found):
+                return _api_url(found.port)
+            detached.end_process(found)
+        self.home.folder(self.home.prefect)
+        log = self.home.folder(self.home.logs) / self.log.name
+        bound_log(self.home, log)
+        for _ in range(_PORT_TRIES):
+            since = log.stat().st_size if log.exists() else 0
+            port = free_port()
+            found = detached.start(
+                self.home, NAME, _command(port), env=self._environment(port), log=log, port=port
+            )
+            if self._answers_in_time(found):
+                return _api_url(port)
+            said = tail(log, since=since)
+            if process_birth(found.pid) == found.birth:
+                detached.end_process(found)
+                raise ServiceError(
+                    f"The Prefect server did not answer within {_START_TIMEOUT_S:.0f} s. Its log "
+                    f"({log}) ends with:\n{said.strip()}"
+                )
+            if "address already in use" not in said.lower():
+                break
+        raise ServiceError(
+            f"The Prefect server did not start. Its log ({log}) ends with:\n{said.strip()}"
+        )
+
+    def _answers_in_time(self, found: detached.Detached) -> bool:
+        """Wait until it answers; False if it ends before that or takes too long."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while process_birth(found.pid) == found.birth and time.monotonic() < deadline:
+            if _is_healthy(found.port):
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _environment(self, port: int) -> dict[str, str]:
+        """Return the server's whole environment: nothing of Greenline's, no key of the user's."""
+        passed = {name: value for name, value in os.environ.items() if name in _PASSED}
+        settings = {
+            name: value for name, value in os.environ.items() if name.startswith(_SERVER_SETTINGS)
+        }
+        return {
+            **passed,
+            **settings,
+            **_SERVER,
+            "PREFECT_HOME": str(self.home.prefect),
+            "PREFECT_SERVER_API_HOST": LOOPBACK,
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_UI_API_URL": _api_url(port),
+            # By default it writes these below the installed package, shared by all servers.
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.home.prefect / "ui"),
+        }
+
+
+def prefect_client_environment(api_url: str, home: Home) -> dict[str, str]:
+    """Return what must stand in `os.environ` before Prefect is imported to use a server.
+
+    Prefect then writes nothing to standard output or error, and what the loggers `flows` and
+    `tasks` say in a flow run reaches Prefect's UI.
+
+    Args:
+        api_url: the server's API, `http://…/api`.
+        home: the home whose `prefect` folder holds the client's results; a server of the user's
+            own (:func:`users_api_url`) keeps their `PREFECT_HOME`, where their profile is.
+    """
+    environment = {**_CLIENT, API_VARIABLE: api_url}
+    if users_api_url(home) is None:
+        environment["PREFECT_HOME"] = str(home.prefect)
+        # A proxy for the outer world has no way to our loopback interface.
+        for name in ("NO_PROXY", "no_proxy"):
+            hosts = [host for host in os.environ.get(name, "").split(",") if host]
+            environment[name] = ",".join(dict.fromkeys([*hosts, LOOPBACK, "localhost"]))
+    return environment
+
+
+def users_api_url(home: Home) -> str | None:
+    """Return `PREFECT_API_URL` if it names a server of the user's own, else None.
+
+    Our own processes carry the variable as well, naming the home's server.
+    """
+    named = os.environ.get(API_VARIABLE, "")
+    if not named:
+        return None
+    same_home = os.environ.get("PREFECT_HOME") == str(home.prefect)
+    return None if same_home and named.startswith(f"http://{LOOPBACK}:") else named
+
+
+def _command(port: int) -> list[str]:
+    """Return the server's command line: what `prefect server start` runs, 1 s sooner."""
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "uvicorn",
+        "--factory",
+        "prefect.server.api.server:create_app",
+        f"--host={LOOPBACK}",
+        f"--port={port}",
+        "--log-level=warning",
+        "--no-access-log",
+        "--timeout-graceful-shutdown=3",  # open pages of the UI don't hold it up
+    ]
+
+
+def _api_url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}/api"
+
+
+def _is_healthy(port: int) -> bool:
+    # http.client asks directly: proxies in the environment are not for loopback.
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", "/api/health")
+        answer = connection.getresponse()
+        return answer.status == http.client.OK and answer.read(16).strip() == b"true"
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,220 @@
+"""Where the ledger is, how to connect to it, and its migrations.
+
+Importing this module is cheap: SQLAlchemy comes in with the first transaction, Alembic only when
+the schema is not the newest one. Commands that read get along with `get_connection`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from storage.embedded import EmbeddedPostgres
+from storage.exceptions import InputError, ServiceError
+from storage.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+    from storage.ledger import Ledger
+
+URL_VARIABLE: Final = "GREENLINE_DATABASE_URL"
+SCHEMA_VERSION: Final = 1
+"""The number of the newest migration; a test holds it to migrations/versions."""
+
+OLDEST_SERVER: Final = 150000
+"""PostgreSQL 15: unique constraints in which NULLs are values like any other."""
+
+_MIGRATION_LOCK: Final = 0x677265656E6C696E  # "greenlin"; any constant that others do not use
+_CONNECT_TIMEOUT_S: Final = 15
+
+
+@dataclass(frozen=True)
+class SchemaReport:
+    """What `init_db` found: `fresh` means that it made the schema."""
+
+    state: Literal["fresh", "upgraded", "up to date"]
+    version: int
+
+
+def ledger_url(home: Home | None = None) -> str:
+    """Return the libpq URL of the ledger, starting the embedded server when none is named.
+
+    Args:
+        home: where the embedded server's data lies; `GREENLINE_HOME` by default.
+
+    Raises:
+        InputError: the home cannot be used.
+        ServiceError: the embedded server does not start.
+    """
+    named = os.environ.get(URL_VARIABLE, "").strip()
+    return named or EmbeddedPostgres(home or Home.current()).start()
+
+
+class Database:
+    """A PostgreSQL database that holds, or is to hold, a ledger. Safe to share among threads.
+
+    Attributes:
+        url: a libpq URL or connection string. SQLAlchemy's form with a driver is taken too.
+    """
+
+    def __init__(self, url: str) -> None:
+        scheme, separator, rest = url.partition("://")
+        self.url = scheme.partition("+")[0] + separator + rest
+
+    @classmethod
+    def open(cls) -> Database:
+        """Return the ledger's database, started and migrated.
+
+        Raises:
+            InputError: the home cannot be used.
+            ServiceError: the server does not start or answer, or is too old.
+        """
+        database = cls(ledger_url())
+        database.init_db()
+        return database
+
+    @cached_property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine, made when it is first needed."""
+        from sqlalchemy import create_engine  # noqa: PLC0415  reading commands do without
+
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect,
+            pool_size=5,
+            max_overflow=15,
+            pool_pre_ping=True,  # the embedded server may have been restarted meanwhile
+            use_native_hstore=False,  # saves a query to each process
+        )
+
+    def get_connection(self) -> psycopg.Connection[DictRow]:
+        """Return a new connection whose rows are dictionaries; times come in UTC.
+
+        Raises:
+            ServiceError: the server does not answer.
+        """
+        connection = self._connect()
+        connection.row_factory = dict_row
+        return connection
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            connection = psycopg.connect(
+                self.url,
+                autocommit=True,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                fallback_application_name="greenline",
+            )
+        except psycopg.ProgrammingError as error:
+            raise InputError(
+                f"{URL_VARIABLE} is no libpq URL: {error}. "
+                "Give one like postgresql://user:password@host:5432/database."
+            ) from error
+        except psycopg.OperationalError as error:
+            raise ServiceError(
+                f"The ledger's PostgreSQL does not answer: {str(error).strip()} "
+                f"Is it running, and is {URL_VARIABLE} right?"
+            ) from error
+        if connection.info.server_version < OLDEST_SERVER:
+            found = connection.info.server_version // 10000
+            connection.close()
+            raise ServiceError(
+                f"The ledger needs PostgreSQL {OLDEST_SERVER // 10000} or newer, the server at "
+                f"{connection.info.host} is PostgreSQL {found}."
+            )
+        connection.execute("SET TIME ZONE 'UTC'")
+        connection.autocommit = False
+        return connection
+
+    def init_db(self) -> SchemaReport:
+        """Make or upgrade the schema if need be; any number of processes may do so at once.
+
+        Raises:
+            ServiceError: the server does not answer or is too old, or the schema was made by a
+                newer Greenline.
+        """
+        found = self._schema_version()
+        if found == SCHEMA_VERSION:
+            return SchemaReport("up to date", SCHEMA_VERSION)
+        if found > SCHEMA_VERSION:
+            raise ServiceError(
+                f"The ledger's schema has version {found}, this Greenline knows versions up to "
+                f"{SCHEMA_VERSION}. Install the newer Greenline that upgraded it."
+            )
+        with self.engine.connect() as connection, connection.begin():
+            # Who comes second waits here and then finds the work done.
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+            before = _migrate(connection)
+        if before == SCHEMA_VERSION:
+            return SchemaReport("up to date", SCHEMA_VERSION)
+        return SchemaReport("fresh" if before == 0 else "upgraded", SCHEMA_VERSION)
+
+    def _schema_version(self) -> int:
+        """Return the version of the schema, 0 when there is none."""
+        with self._connect() as connection:
+            try:
+                row = connection.execute(
+                    "SELECT value FROM public.schema_meta WHERE key = 'schema_version'"
+                ).fetchone()
+            except psycopg.errors.UndefinedTable:
+                connection.rollback()
+                return 0
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Ledger]:
+        """Give a ledger whose writes are committed together at the end, or not at all.
+
+        Raises:
+            ServiceError: the server does not answer.
+        """
+        from sqlalchemy.orm import Session  # noqa: PLC0415  reading commands do without
+
+        from storage.ledger import Ledger  # noqa: PLC0415
+
+        with Session(self.engine, autoflush=False) as session, session.begin():
+            yield Ledger(session)
+
+    def dispose(self) -> None:
+        """Close the pool's connections. The database can be used again afterwards."""
+        engine = self.__dict__.pop("engine", None)
+        if engine is not None:
+            engine.dispose()
+
+
+def _migrate(connection: Connection) -> int:
+    """Bring the schema to the newest version; return the version that was found."""
+    # Both take their time to import and are needed once in a ledger's life.
+    from alembic import command  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
+    current = MigrationContext.configure(connection).get_current_revision()
+    before = int(current) if current else 0
+    if before < SCHEMA_VERSION:
+        command.upgrade(migration_config(connection), "head")
+    return before
+
+
+def migration_config(connection: Connection) -> Any:
+    """Return an `alembic.config.Config` whose commands use `connection`.
+
+    The migrations are found as the installed package `migrations`; no alembic.ini is read.
+    """
+    from alembic.config import Config  # noqa: PLC0415
+
+    import migrations  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

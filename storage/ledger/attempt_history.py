@@ -1,0 +1,133 @@
+"""Attempts that were made: looked up, and taken back."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from sqlalchemy import select, update
+
+from storage import models
+from storage.exceptions import InputError
+from storage.ledger.base import Base
+from storage.rows import AttemptRow, FailureRow
+from storage.states import AttemptStatus, FailureClass, StepStatus
+from storage.transitions import Cause, change_state
+
+
+class AttemptHistory(Base):
+    """Looking attempts up, and taking them back."""
+
+    def get_latest_active_attempt(
+        self, project_id: int, run_id: str | None = None
+    ) -> AttemptRow | None:
+        """Return the attempt with the highest number that was not rolled back."""
+        attempts = models.step_attempts
+        query = select(attempts).where(attempts.c.project_id == project_id, attempts.c.active)
+        if run_id is not None:
+            query = query.where(attempts.c.run_id == run_id)
+        found = self._row(query.order_by(attempts.c.number.desc()).limit(1))
+        return cast("AttemptRow | None", found)
+
+    def deactivate_attempts(self, run_id: str, from_number: int) -> list[AttemptRow]:
+        """Take back the active attempts of a run from a number on; return them, latest first.
+
+        Their steps go back to pending. Git is the caller's business.
+
+        Raises:
+            InputError: one of them is still in progress.
+        """
+        attempts, steps = models.step_attempts, models.steps
+        chosen = (
+            attempts.c.run_id == run_id,
+            attempts.c.number >= from_number,
+            attempts.c.active,
+        )
+        query = select(attempts).where(*chosen).order_by(attempts.c.number.desc())
+        rows = cast("list[AttemptRow]", self._rows(query.with_for_update()))
+        running = [row["number"] for row in rows if row["status"] == AttemptStatus.IN_PROGRESS]
+        if running:
+            raise InputError(
+                f"attempt {running[0]} is in progress: wait until it ends, or resume its run"
+            )
+        self.session.execute(update(attempts).where(*chosen).values(active=False))
+        cause = Cause(reason="rollback", run_id=run_id)
+        for step_id in sorted({row["step_id"] for row in rows if row["step_id"] is not None}):
+            status = self._scalar(select(steps.c.status).where(steps.c.id == step_id))
+            if status != StepStatus.PENDING:
+                change_state(
+                    self.session,
+                    "step",
+                    step_id,
+                    StepStatus.PENDING,
+                    from_state=status,
+                    cause=cause,
+                )
+        if rows:
+            numbers = [row["number"] for row in rows]
+            self.record_event(run_id, None, "attempts_deactivated", {"numbers": numbers})
+        return [{**row, "active": False} for row in rows]
+
+    def find_done_step(
+        self, project_id: int, fingerprint: str, commit_sha_before: str
+    ) -> AttemptRow | None:
+        """Return the active successful attempt that did the same on the same commit before."""
+        attempts = models.step_attempts
+        found = self._row(
+            select(attempts)
+            .where(
+                attempts.c.fingerprint == fingerprint,
+                attempts.c.project_id == project_id,
+                attempts.c.commit_sha_before == commit_sha_before,
+                attempts.c.status == AttemptStatus.SUCCESS,
+                attempts.c.active,
+            )
+            .order_by(attempts.c.number.desc())
+            .limit(1)
+        )
+        return cast("AttemptRow | None", found)
+
+    def attempts_of_step(self, step_id: int, run_id: str | None = None) -> list[AttemptRow]:
+        """Return the attempts at a step, in all runs or in one, in the order they were begun."""
+        attempts = models.step_attempts
+        query = select(attempts).where(attempts.c.step_id == step_id)
+        if run_id is not None:
+            query = query.where(attempts.c.run_id == run_id)
+        return cast("list[AttemptRow]", self._rows(query.order_by(attempts.c.id)))
+
+    def failures_of_step(self, step_id: int, run_id: str | None = None) -> list[FailureRow]:
+        """Return the failed attempts at a step that were not rolled back, oldest first."""
+        return [
+            {
+                "attempt_id": row["id"],
+                "number": row["number"],
+                "attempt_no": row["attempt_no"],
+                "failure_class": row["failure_class"] or FailureClass.UNKNOWN.value,
+                "signature": (row["result_json"] or {}).get("signature"),
+                "message": (row["result_json"] or {}).get("error"),
+                "commit_sha_after": row["commit_sha_after"],
+                "result_json": row["result_json"],
+            }
+            for row in self.attempts_of_step(step_id, run_id)
+            if row["active"] and row["status"] == AttemptStatus.FAILURE
+        ]
+
+    def open_attempts(self, run_id: str) -> list[AttemptRow]:
+        """Return the attempts of a run that are in progress, by number."""
+        attempts = models.step_attempts
+        found = self._rows(
+            select(attempts)
+            .where(attempts.c.run_id == run_id, attempts.c.status == AttemptStatus.IN_PROGRESS)
+            .order_by(attempts.c.number)
+        )
+        return cast("list[AttemptRow]", found)
+
+    def first_commit_before(self, ws_id: str) -> str | None:
+        """Return the commit that a workstream's first active attempt started from."""
+        attempts = models.step_attempts
+        query = (
+            select(attempts.c.commit_sha_before)
+            .where(attempts.c.ws_id == ws_id, attempts.c.active)
+            .order_by(attempts.c.number)
+            .limit(1)
+        )
+        return cast("str | None", self._scalar(query))

@@ -1,0 +1,137 @@
+"""What an agent is to Greenline: a prompt, a worktree and one file in; what was observed out.
+
+To add an agent, write a module with a class that fits :class:`Agent` and name it in
+`tasks.agents.registry.ADAPTERS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tasks.git import Git
+    from tasks.plan_model import FeaturePlan, Replay
+    from tasks.repository import UserRepository
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What an agent is asked to do.
+
+    Attributes:
+        prompt: all that it is told.
+        worktree: where it works.
+        file_path: the one file it may write, relative to the worktree.
+        step_type: test or implementation.
+        step_id: the step's id in the ledger.
+        subtask: the subtask's key.
+        attempt_no: which try within the step, from 1.
+        context_files: files to read, relative to the worktree.
+        timeout_s: wall-clock limit in seconds.
+        private: a folder outside the worktree for its HOME and what it exchanges with Greenline;
+            made and removed by whoever asks.
+        replay: the plan's entry for this attempt, for the `replay` agent.
+        plan_dir: the folder of the plan's file.
+        git: Greenline's clone of the project.
+    """
+
+    prompt: str
+    worktree: Path
+    file_path: str
+    step_type: str
+    step_id: int
+    subtask: str
+    attempt_no: int
+    context_files: tuple[str, ...]
+    timeout_s: float
+    private: Path
+    replay: Replay | None = None
+    plan_dir: Path | None = None
+    git: Git | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a model was used for; None is not measured, which is not zero."""
+
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One use of a tool, as the agent's own protocol tells it."""
+
+    tool_call_id: str
+    tool_name: str
+    input: dict[str, Any]
+    output: Any = None
+    output_type: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class AgentResult:
+    """How an agent ended. What it did is in the worktree, and judged there.
+
+    Attributes:
+        exit_code: of its program; recorded, never believed.
+        timed_out: it was killed at its time limit.
+        duration_ms: wall-clock time.
+        usage: what it reports, or nobody measured.
+        transcript: what it wrote to standard output.
+        stderr: what it wrote to standard error.
+        error: what went wrong with the agent itself, or with what it reported, as a sentence.
+        failure_class: what that would fail an attempt as when nothing usable is left in the
+            worktree; None when nothing speaks against the agent.
+        leftovers: processes that it left behind; they were killed.
+        tool_calls: its uses of tools, where its protocol tells them.
+    """
+
+    exit_code: int | None
+    timed_out: bool
+    duration_ms: int
+    usage: Usage
+    transcript: str
+    stderr: str
+    error: str | None
+    failure_class: str | None
+    leftovers: int
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class Agent(Protocol):
+    """A program that edits files: an adapter plus its settings."""
+
+    name: str
+    adapter: str
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as a document for the ledger; holds no secret."""
+
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits; equal when the agent would be run in the same way."""
+
+    def check(self, plan: FeaturePlan, plan_dir: Path, repository: UserRepository) -> None:
+        """Find out before a run whether the agent can do its part of a plan.
+
+        Raises:
+            InputError: it cannot; the message says what is missing.
+        """
+
+    def run(self, assignment: Assignment) -> AgentResult:
+        """Do an assignment. Whatever goes wrong with the agent is in the result."""
+
+
+def digest(document: Any) -> str:
+    """The fingerprint of a JSON document, whatever the order of its keys."""
+    written = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(written.encode("utf-8", "surrogateescape")).hexdigest()

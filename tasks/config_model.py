@@ -1,0 +1,294 @@
+"""The models of a project's settings: what each section of `greenline.toml` may say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from storage.exceptions import InputError
+from tasks.commands import command_problem
+from tasks.plan_model import AssignedTo
+from tasks.problems import did_you_mean, received
+
+FILE_NAME = "greenline.toml"
+
+ADAPTERS: dict[str, tuple[str, ...]] = {"command": ("command", "env"), "replay": ()}
+"""The adapters there are, each with the settings it takes."""
+
+LATER_ADAPTERS = ("aider", "claude", "codex", "acp", "direct")
+"""Adapters that the design names and this version does not have."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What `git check-ref-format --branch` refuses; kept here so that a typo is told before a run.
+_BAD_BRANCH = re.compile(r"^[-/.]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|[/.]$|\.lock(?:/|$)|/\.|^@$")
+
+
+def _command(*, required: tuple[str, ...] = (), allowed: tuple[str, ...] = ()) -> AfterValidator:
+    """Check a command line and its placeholders."""
+
+    def check(command: str) -> str:
+        problem = command_problem(command, required=required, allowed=allowed)
+        if problem:
+            raise ValueError(problem)
+        return command
+
+    return AfterValidator(check)
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True)]
+
+
+def no_adapter(name: str) -> str:
+    """Say that an adapter does not exist, or not yet."""
+    there = ", ".join(ADAPTERS)
+    if name in LATER_ADAPTERS:
+        return f"the adapter '{name}' is not available in this version; there are: {there}"
+    return f"there is no adapter '{name}'{did_you_mean(name, list(ADAPTERS))}; there are: {there}"
+
+
+def agent_problem(name: str, agents: list[str]) -> str | None:
+    """Say why a name is no agent's; None when it is one.
+
+    Args:
+        name: the name somebody gave.
+        agents: the agents that the settings define.
+    """
+    plain = [adapter for adapter, takes in ADAPTERS.items() if not takes]
+    if name in agents or name in plain:
+        return None
+    if name in LATER_ADAPTERS:
+        return no_adapter(name)
+    if name in ADAPTERS:
+        return (
+            f"the adapter '{name}' needs settings: write a section [agents.<name>] with "
+            f'adapter = "{name}" and give its name'
+        )
+    there = list(dict.fromkeys([*agents, *plain]))
+    return f"there is no agent '{name}'{did_you_mean(name, there)}; there are: {', '.join(there)}"
+
+
+class _Section(BaseModel):
+    """What all sections have in common: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProjectSettings(_Section):
+    """How to test, check and set up the project."""
+
+    name: Text | None = Field(default=None, description="Default: the folder's name.")
+    test: Annotated[str, _command(required=("report",))] | None = Field(
+        default=None, description="Runs all tests; {report} is where the JUnit XML goes."
+    )
+    test_files: Annotated[str, _command(required=("files", "report"))] | None = Field(
+        default=None, description="Runs the test files {files} only."
+    )
+    full_suite: Literal["step", "subtask", "run"] = Field(
+        default="step", description="How often the whole suite is run."
+    )
+    lint: tuple[Annotated[str, _command(allowed=("file",))], ...] = Field(
+        default=(), description="Checks of the step's file {file}."
+    )
+    typecheck: tuple[Annotated[str, _command()], ...] = Field(
+        default=(), description="Type checks of the whole project."
+    )
+    build: tuple[Annotated[str, _command()], ...] = Field(
+        default=(), description="Builds the project."
+    )
+    setup: Annotated[str, _command()] | None = Field(
+        default=None, description="Run once in each new sandbox."
+    )
+    timeout_s: Seconds = Field(default=600, description="Longest time of one test run, in seconds.")
+
+    @model_validator(mode="after")
+    def _early_tests_need_a_command(self) -> ProjectSettings:
+        if self.full_suite != "step" and self.test_files is None:
+            raise ValueError(
+                f"full_suite = '{self.full_suite}' needs `test_files`: the command that runs a "
+                "subtask's own test files in between"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """A program that plays roles: an adapter and what the adapter needs to know.
+
+    Attributes:
+        name: what the agent is called.
+        adapter: how it is run; one of ADAPTERS.
+        command: the program and its arguments; empty unless the adapter is `command`.
+        env: names of variables of the user's environment that it is given.
+    """
+
+    name: str
+    adapter: str
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+
+
+class AgentSection(_Section):
+    """A section `[agents.<name>]`."""
+
+    adapter: str = Field(description=f"How it is run; one of: {', '.join(ADAPTERS)}.")
+    command: tuple[str, ...] = Field(
+        default=(), description="The program and its arguments, as a list."
+    )
+    env: tuple[str, ...] = Field(
+        default=(), description="Names of variables of your environment that it is given."
+    )
+
+    @field_validator("adapter")
+    @classmethod
+    def _adapter_exists(cls, adapter: str) -> str:
+        if adapter not in ADAPTERS:
+            raise ValueError(no_adapter(adapter))
+        return adapter
+
+    @field_validator("command")
+    @classmethod
+    def _command_has_a_program(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not command or not command[0].strip() or any("\0" in word for word in command):
+            raise ValueError(
+                f'names no program: received {list(command)}; such as ["python", "agent.py"]'
+            )
+        return command
+
+    @field_validator("env")
+    @classmethod
+    def _env_is_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError(
+                    f"{received(name)} is no variable's name: give names only, such as 'API_KEY'; "
+                    "the values come from your environment"
+                )
+            if name.upper().startswith(("GREENLINE_", "PREFECT_")):
+                raise ValueError(f"'{name}' is Greenline's own and never passed on to an agent")
+        return names
+
+    @model_validator(mode="after")
+    def _settings_fit_the_adapter(self) -> AgentSection:
+        known = ADAPTERS[self.adapter]
+        unused = sorted(self.model_fields_set - {"adapter", *known})
+        if unused:
+            takes = ", ".join(known) or "no further settings"
+            raise ValueError(
+                f"the adapter '{self.adapter}' takes no `{unused[0]}`; it takes: {takes}"
+            )
+        if self.adapter == "command" and not self.command:
+            raise ValueError(
+                "the adapter 'command' needs `command`: the program and its arguments as a list, "
+                'such as ["python", "tools/agent.py"]'
+            )
+        return self
+
+
+class Roles(_Section):
+    """Who plays whom."""
+
+    tara_aider: Text | None = Field(
+        default=None, alias="TaraAider", description="The agent that does the test steps."
+    )
+    devon_aider: Text | None = Field(
+        default=None, alias="DevonAider", description="The agent that does the other steps."
+    )
+
+
+class Limits(_Section):
+    """Bounds that keep a run from going on for ever."""
+
+    attempts: Count = Field(default=3, ge=1, description="Attempts that an agent gets at a step.")
+    agent_timeout_s: Seconds = Field(
+        default=1800, description="Longest time of one agent, in seconds."
+    )
+    transient: Count = Field(
+        default=10, ge=0, description="How many transient failures of a step are waited out."
+    )
+    on_stuck: Literal["fail"] = Field(default="fail", description="What a stuck step leads to.")
+
+
+class Delivery(_Section):
+    """Where the result of a run goes."""
+
+    mode: Literal["branch", "merge"] = Field(
+        default="branch", description="Keep the branch, or merge it into the target."
+    )
+    target: Text | None = Field(
+        default=None, description="The branch to deliver to; default: the one checked out."
+    )
+
+    @field_validator("target")
+    @classmethod
+    def _target_is_a_branch(cls, target: str | None) -> str | None:
+        if target is not None and _BAD_BRANCH.search(target):
+            raise ValueError(f"{received(target)} is no branch name; such as 'main'")
+        return target
+
+
+class Settings(_Section):
+    """All settings of a project."""
+
+    project: ProjectSettings = Field(default=ProjectSettings(), description="How to test it.")
+    agents: dict[str, AgentSection] = Field(default_factory=dict, description="Who can play.")
+    roles: Roles = Field(default=Roles(), description="Who plays whom.")
+    limits: Limits = Field(default=Limits(), description="Bounds.")
+    delivery: Delivery = Field(default=Delivery(), description="Where the result goes.")
+
+    def agent(self, name: str) -> AgentSettings:
+        """Return the settings of the agent with this name.
+
+        An adapter's name serves as an agent's name where it needs no settings.
+
+        Raises:
+            InputError: there is no such agent; the message says which there are.
+        """
+        section = self.agents.get(name)
+        if section is not None:
+            return AgentSettings(name, section.adapter, section.command, section.env)
+        problem = agent_problem(name, list(self.agents))
+        if problem:
+            raise InputError(problem)
+        return AgentSettings(name, adapter=name)
+
+    def agent_for(self, role: AssignedTo, override: str | None = None) -> AgentSettings:
+        """Return the settings of the agent that plays a role.
+
+        Args:
+            role: TaraAider or DevonAider.
+            override: the name of an agent that plays every role in this run.
+
+        Raises:
+            InputError: nobody plays the role, or there is no such agent.
+        """
+        played_by = {"TaraAider": self.roles.tara_aider, "DevonAider": self.roles.devon_aider}
+        name = override or played_by[role]
+        if name is None:
+            raise InputError(
+                f'no agent plays {role}: name one in {FILE_NAME}, [roles] {role} = "…", '
+                "or give one for every role with --agent"
+            )
+        return self.agent(name)
+
+    def require_test_command(self) -> str:
+        """Return the command that runs all tests; raises InputError that says how to set it."""
+        if self.project.test is None:
+            raise InputError(
+                f"no test command is set: write one into {FILE_NAME}, such as [project] "
+                'test = "python -m pytest -q --junitxml={report}"; '
+                "`greenline init` writes one by looking at the repository"
+            )
+        return self.project.test

@@ -1,0 +1,182 @@
+"""The phases of a feature, and how a run begins and ends.
+
+Each phase is a row of `agent.phase_results`; the feature's own work stages (analysis, completed)
+are rows of `work_stages`. Gates never depend on a language model: with a plan given and no model
+configured, approaches and judging pass and their output says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from storage.ledger import Ledger
+from storage.states import FeaturePhase, RunStatus, StepStatus, WorkStage
+from tasks import delivery
+from tasks.run import Run
+from tasks.run_store import record_verification
+
+logger = logging.getLogger(__name__)
+
+_GIVEN = (
+    "The plan was given and no language model is configured for this phase: "
+    "the plan stands as the one approach, nothing was judged."
+)
+
+
+def begin_run(run: Run, flow_run_id: str | None) -> None:
+    """Record that a flow carries the run now."""
+    with run.database.transaction() as ledger:
+        metadata = _metadata(ledger, run)
+        flows = [*metadata.get("prefect_flow_run_ids", []), *([flow_run_id] if flow_run_id else [])]
+        ledger.update_run_metadata(run.run_id, {"prefect_flow_run_ids": flows})
+        ledger.update_run_status(run.run_id, RunStatus.RUNNING)
+        ledger.update_plan_status("feature", run.feature_id, StepStatus.IN_PROGRESS)
+    logger.info("run %s on branch %s from %s", run.run_id, run.branch, run.base_commit[:10])
+
+
+def _metadata(ledger: Ledger, run: Run) -> dict[str, Any]:
+    row = ledger.get_run(run.run_id)
+    return (row["metadata_json"] if row else None) or {}
+
+
+def _phase(run: Run, phase: FeaturePhase, work: Callable[[], tuple[bool, dict[str, Any]]]) -> bool:
+    """Do a phase between its two records; what it returns is its output."""
+    with run.database.transaction() as ledger:
+        ledger.set_feature_phase(run.run_id, phase)
+        phase_id = ledger.start_phase(run.run_id, phase)
+    passed, output = work()
+    with run.database.transaction() as ledger:
+        ledger.finish_phase(phase_id, "passed" if passed else "failed", output)
+    return passed
+
+
+def analysis(run: Run) -> bool:
+    """Record the facts of the repository and the baseline suite, observed when it was prepared."""
+    with run.database.transaction() as ledger:
+        metadata = _metadata(ledger, run)
+        ledger.enter_stage(WorkStage.ANALYSIS, feature_id=run.feature_id)
+    facts = metadata.get("facts", {})
+    _phase(run, FeaturePhase.ANALYSIS, lambda: (True, facts))
+    counts = facts.get("baseline", {}).get("counts", {})
+    logger.info(
+        "baseline: %s", ", ".join(f"{n} {what}" for what, n in counts.items()) or "no tests"
+    )
+    return True
+
+
+def approaches(run: Run) -> bool:
+    """Note that the plan given is the one approach."""
+    reason = {"approaches": [run.plan.feature], "reason_for_one": _GIVEN}
+    return _phase(run, FeaturePhase.APPROACHES, lambda: (True, reason))
+
+
+def judging(run: Run) -> bool:
+    """Note that nothing was judged."""
+    verdict = {"verdict": "approved", "findings": [], "note": _GIVEN}
+    return _phase(run, FeaturePhase.JUDGING, lambda: (True, verdict))
+
+
+def begin_implementation(run: Run) -> None:
+    """Enter the implementation phase."""
+    with run.database.transaction() as ledger:
+        ledger.set_feature_phase(run.run_id, FeaturePhase.IMPLEMENTATION)
+        run.phase_result_id = ledger.start_phase(run.run_id, FeaturePhase.IMPLEMENTATION)
+
+
+def end_implementation(run: Run) -> bool:
+    """Leave the implementation phase; True when every workstream is done."""
+    with run.database.transaction() as ledger:
+        states = {row["ws_id"]: row["status"] for row in ledger.get_workstreams_for_run(run.run_id)}
+        done = all(status == "done" for status in states.values())
+        output = {"workstreams": {key.split("/", 1)[1]: status for key, status in states.items()}}
+        ledger.finish_phase(run.phase_result_id, "passed" if done else "failed", output)
+    return done
+
+
+def pr(run: Run) -> bool:
+    """Run the gates on the merged result and deliver it; True when it was delivered."""
+    return _phase(run, FeaturePhase.PR, lambda: _pr(run))
+
+
+def _pr(run: Run) -> tuple[bool, dict[str, Any]]:
+    merged = delivery.merge_with_target(run)
+    if merged.conflicts:
+        logger.error("%s conflicts with %s", merged.target, ", ".join(merged.conflicts))
+        return False, {"failure_class": "conflict", "conflicts": list(merged.conflicts)}
+    report = delivery.check_merged(run, merged)
+    output: dict[str, Any] = {"commit": merged.commit, "checks": report.checks}
+    if report.verification is not None:
+        with run.database.transaction() as ledger:
+            record_verification(ledger, run.run_id, report.verification, commit=merged.commit)
+    if not report.passed:
+        failed = report.checks[-1]
+        logger.error("the %s gate failed on the merged result", failed["check"])
+        return False, output
+    delivered = delivery.deliver(run, merged)
+    added, deleted = delivery.lines_changed(run)
+    with run.database.transaction() as ledger:
+        ledger.record_delivery(
+            run.run_id,
+            mode=delivered.mode,
+            target_branch=merged.target,
+            commit_sha=delivered.commit,
+            accepted=delivered.accepted,
+            lines_added=added,
+            lines_deleted=deleted,
+        )
+    output["delivery"] = {"mode": delivered.mode, "target": delivered.target}
+    if delivered.note:
+        output["delivery"]["note"] = delivered.note
+    logger.info("delivered as %s: %s", delivered.mode, run.branch)
+    return True, output
+
+
+def end_run(run: Run) -> str:
+    """Record how the run ended and return its status.
+
+    Completed: every workstream is done and the result delivered. Partial: at least one is done.
+    Failed: none is, or a phase failed.
+    """
+    with run.database.transaction() as ledger:
+        states = [row["status"] for row in ledger.get_workstreams_for_run(run.run_id)]
+        phase = ledger.get_feature_phase(run.run_id)
+        done = sum(status == "done" for status in states)
+        delivered = phase == FeaturePhase.PR and ledger.get_delivery(run.run_id) is not None
+        if done == len(states) and delivered:
+            status = RunStatus.COMPLETED
+        elif 0 < done < len(states):
+            status = RunStatus.PARTIAL
+        else:
+            status = RunStatus.FAILED
+        _finish(run, ledger, status)
+    if status == RunStatus.COMPLETED:
+        run.line.sandbox.remove()
+    logger.info("run %s is %s", run.run_id, status)
+    return str(status)
+
+
+def _finish(run: Run, ledger: Ledger, status: RunStatus) -> None:
+    completed = status == RunStatus.COMPLETED
+    ledger.set_feature_phase(
+        run.run_id, FeaturePhase.COMPLETED if completed else FeaturePhase.FAILED
+    )
+    if completed:
+        ledger.enter_stage(WorkStage.COMPLETED, feature_id=run.feature_id)
+    ledger.update_plan_status(
+        "feature", run.feature_id, StepStatus.COMPLETED if completed else StepStatus.FAILED
+    )
+    ledger.update_run_status(run.run_id, status)
+
+
+def break_off(run: Run, error: BaseException) -> None:
+    """Record that the run ended by an error of Greenline itself or an interruption."""
+    with run.database.transaction() as ledger:
+        ledger.record_event(
+            run.run_id,
+            None,
+            "run_broken_off",
+            {"error": f"{type(error).__name__}: {error}"[:2_000]},
+        )
+        _finish(run, ledger, RunStatus.FAILED)

@@ -1,0 +1,236 @@
+"""Preparing a run: everything that can be wrong is found before anything is stored.
+
+The plan, the settings, the repository and the agents are checked, a sandbox is made and set up,
+and the project's suite is run once in it. Only then one transaction stores the plan and the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.database import Database
+from storage.exceptions import InputError
+from storage.home import Home
+from storage.ids import new_run_id
+from tasks.agents.base import Agent
+from tasks.agents.registry import make_agent
+from tasks.analysis import baseline_facts, repository_facts
+from tasks.config import FILE_NAME, Settings, load_settings, pyproject_section
+from tasks.plan import FeaturePlan, check_plan_against_repository, load_plan
+from tasks.project_commands import project_tests, run_setup
+from tasks.repository import UserRepository
+from tasks.run_store import store_run
+from tasks.sandbox import ProjectClone, Sandbox
+from tasks.verify import (
+    Verification,
+    require_usable_baseline,
+    tolerated_exit,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can be stored and begun: all input is checked, the baseline is observed."""
+
+    run_id: str
+    plan: FeaturePlan
+    plan_path: Path
+    settings: Settings
+    agent: str | None
+    repository: UserRepository
+    base_commit: str
+    branch: str
+    sandbox: Sandbox
+    baseline: Verification
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def store(self, database: Database) -> str:
+        """Store plan, run and baseline in one transaction and return the run's id.
+
+        Raises:
+            GreenlineError: the ledger cannot take it; the sandbox is removed then.
+        """
+        try:
+            with database.transaction() as ledger:
+                store_run(ledger, self)
+        except BaseException:
+            self.discard()
+            raise
+        return self.run_id
+
+    def discard(self) -> None:
+        """Remove what was made on disk for a run that does not come about."""
+        remove_run_files(self.run_id, self.sandbox)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Input that was found right, before anything costly or lasting was done."""
+
+    plan: FeaturePlan
+    plan_path: Path
+    settings: Settings
+    agent: str | None
+    repository: UserRepository
+    base_commit: str
+    notes: tuple[str, ...]
+
+    def observe(self) -> Prepared:
+        """Make the run's sandbox, set it up and run the suite once in it.
+
+        Raises:
+            InputError: the set-up or the test command does not serve; all that was made is gone.
+        """
+        home = Home.current().ensure()
+        run_id = new_run_id()
+        branch = f"greenline/{run_id}"
+        command = project_tests(self.settings, home.sandboxes / run_id / "scratch")
+        clone = ProjectClone.prepare(home, self.repository, self.base_commit)
+        sandbox = Sandbox.create(
+            clone, home.sandboxes / run_id / "main", branch=branch, base_commit=self.base_commit
+        )
+        try:
+            run_setup(self.settings, sandbox, command)
+            before = sandbox.manifest()
+            baseline = command.verify(
+                sandbox.path, tree=sandbox.tree(), kind="baseline", known_files=sandbox.files()
+            )
+            sandbox.clean_after_tests(before)
+            require_usable_baseline(baseline, command.argv)
+            facts = {
+                "repository": repository_facts(
+                    clone.git, self.base_commit, sandbox.files(), self.plan
+                ),
+                "baseline": baseline_facts(baseline, tolerated_exit(baseline)),
+            }
+        except BaseException:
+            remove_run_files(run_id, sandbox)
+            raise
+        return Prepared(
+            run_id=run_id,
+            plan=self.plan,
+            plan_path=self.plan_path,
+            settings=self.settings,
+            agent=self.agent,
+            repository=self.repository,
+            base_commit=self.base_commit,
+            branch=branch,
+            sandbox=sandbox,
+            baseline=baseline,
+            facts=facts,
+            notes=self.notes,
+        )
+
+
+def check(
+    plan_path: Path,
+    *,
+    repo: Path,
+    config: Path | None = None,
+    agent: str | None = None,
+    base: str | None = None,
+) -> Checked:
+    """Check a plan, the settings, the repository and the agents against each other.
+
+    Args:
+        plan_path: the feature plan; replay files in it are relative to its folder.
+        repo: the target repository.
+        config: a settings file to use instead of the repository's own.
+        agent: the name of an agent to play every role.
+        base: the commit to start from, the repository's HEAD by default.
+
+    Raises:
+        InputError: something is wrong, with what would work. Nothing was written.
+    """
+    plan = load_plan(plan_path)
+    repository = UserRepository.open(repo)
+    base_commit = repository.head
+    if base is not None:
+        found = repository.git.resolve(f"{base}^{{commit}}")
+        if found is None:
+            raise InputError(f"--base {base}: {repository.path} has no such commit")
+        base_commit = found
+    settings, notes = read_settings(repository, base_commit, config)
+    settings.require_test_command()
+    for each in role_agents(plan, settings, agent).values():
+        each.check(plan, plan_path.parent, repository)
+    warnings = check_plan_against_repository(plan, repository.tree(base_commit))
+    notes += [str(warning) for warning in warnings]
+    if dirty := repository.dirty():
+        notes.append(
+            f"{repository.path} has uncommitted changes ({', '.join(dirty[:3])}"
+            f"{' …' if len(dirty) > 3 else ''}); only what is committed counts"
+        )
+    return Checked(
+        plan, plan_path.resolve(), settings, agent, repository, base_commit, tuple(notes)
+    )
+
+
+def read_settings(
+    repository: UserRepository, commit: str, config: Path | None
+) -> tuple[Settings, list[str]]:
+    """Read a project's settings: a given file, else what is committed, else what lies there.
+
+    Only committed state counts; a `greenline.toml` that is not committed at all is the user's own
+    word nevertheless (an agent never gets to write there) and is taken with a note.
+
+    Raises:
+        InputError: the file cannot be read or its settings are wrong.
+    """
+    if config is not None:
+        try:
+            return load_settings(config.read_text("utf-8"), str(config), os.environ), []
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--config {config} cannot be read: {error}") from error
+    tree = repository.tree(commit)
+    if (data := tree.show(FILE_NAME)) is not None:
+        return load_settings(_text(data, FILE_NAME), FILE_NAME, os.environ), []
+    if (data := tree.show("pyproject.toml")) is not None:
+        section = pyproject_section(_text(data, "pyproject.toml"))
+        if section is not None:
+            return load_settings(section, "pyproject.toml", os.environ), []
+    uncommitted = repository.path / FILE_NAME
+    if not repository.is_bare and uncommitted.is_file():
+        note = f"{FILE_NAME} is not committed; it is used as it lies there"
+        return load_settings(uncommitted.read_text("utf-8"), FILE_NAME, os.environ), [note]
+    return load_settings(None, FILE_NAME, os.environ), []
+
+
+def role_agents(plan: FeaturePlan, settings: Settings, override: str | None) -> dict[str, Agent]:
+    """Return who plays each role that the plan has.
+
+    Raises:
+        InputError: a role has nobody to play it, or an agent is unknown.
+    """
+    roles = {
+        numbered.step.assigned_to
+        for subtask in plan.subtasks
+        for numbered in subtask.numbered_steps()
+    }
+    return {
+        role: make_agent(settings.agent_for(role, override).name, settings)
+        for role in sorted(roles)
+    }
+
+
+def remove_run_files(run_id: str, sandbox: Sandbox) -> None:
+    """Remove a run's sandbox and its scratch folder."""
+    sandbox.remove()
+    shutil.rmtree(Home.current().sandboxes / run_id, ignore_errors=True)
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name} is no UTF-8 text ({error.reason} at byte {error.start})"
+        ) from None

@@ -1,0 +1,364 @@
+"""Running agents, tests and set-up commands: bounded in time and output, and nothing left behind.
+
+The program runs under a small process of its own (`tasks.reaper`), which kills all that the
+program started once it has ended, and everything when Greenline itself is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import marshal
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from storage.exceptions import GreenlineError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+REAPER = Path(__file__).with_name("reaper.py")
+GRACE_S = 15.0
+"""How long after the time limit the reaper is waited for before it is given up."""
+
+OWN_VARIABLES = ("GREENLINE_", "PREFECT_")
+"""Variables that begin so are never passed on from the caller's environment."""
+
+
+LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What the Python that runs the reaper may need to start; the program does not get it."""
+
+
+class ProgramNotFound(InputError):  # noqa: N818 - it names what happened
+    """A command names a program that does not exist or cannot be run."""
+
+
+class ProcessError(GreenlineError):
+    """A program could not be run or not be ended as it should."""
+
+
+@dataclass(frozen=True)
+class ProcessResult:
+    """How a program ended.
+
+    Attributes:
+        exit_code: 128 + the signal's number if a signal ended it; None if it was killed at its
+            time limit, or lost.
+        timed_out: it was killed at its time limit.
+        duration_ms: wall-clock time until its main process ended.
+        stdout: what it wrote, head and tail if it was more than the limit; bytes that are not
+            UTF-8 are replaced.
+        stderr: likewise.
+        truncated: something of stdout or stderr was left out.
+        leftovers: how many of its descendants were still alive at its end; they were killed.
+        error: the guard over it was lost (it was killed, most likely by the program itself): what
+            could be found of its processes was killed, the exit code is unknown.
+    """
+
+    exit_code: int | None
+    timed_out: bool
+    duration_ms: int
+    stdout: str
+    stderr: str
+    truncated: bool
+    leftovers: int
+    error: str | None = None
+
+
+def scrubbed_env(
+    home: Path,
+    *,
+    passing: Sequence[str] = (),
+    extra: Mapping[str, str] = {},
+) -> dict[str, str]:
+    """The environment of an agent or a test run: nothing of the caller's but what is named.
+
+    Args:
+        home: a private HOME.
+        passing: names of further variables of the caller's to pass on.
+        extra: variables to set.
+
+    Returns:
+        PATH (its absolute folders only: a relative one would be the agent's own), HOME, LANG,
+        TERM, and the named ones that are set.
+
+    Raises:
+        InputError: a variable of Greenline's or Prefect's is named.
+    """
+    for name in passing:
+        if name.upper().startswith(OWN_VARIABLES):
+            raise InputError(f"{name} is Greenline's own and is never passed on to an agent")
+    folders = [one for one in os.environ.get("PATH", os.defpath).split(":") if one.startswith("/")]
+    environment = {
+        "PATH": ":".join(folders) or os.defpath,
+        "HOME": str(home),
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        "TERM": os.environ.get("TERM", "dumb"),
+    }
+    environment |= {name: os.environ[name] for name in passing if name in os.environ}
+    return environment | dict(extra)
+
+
+def run_guarded(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: bytes = b"",
+    timeout_s: float,
+    output_limit: int = 4_000_000,
+) -> ProcessResult:
+    """Run a program to its end, and end all that it started.
+
+    Args:
+        argv: the program (looked up on `env`'s PATH) and its arguments.
+        cwd: its working directory.
+        env: its whole environment.
+        stdin: what it can read.
+        timeout_s: wall-clock limit in seconds; then it is killed.
+        output_limit: how many bytes are kept of stdout, and of stderr.
+
+    Raises:
+        ProgramNotFound: there is no such program, or it is not executable.
+        ProcessError: the working directory is missing, or a descendant cannot be killed.
+    """
+    if not argv:
+        raise ProgramNotFound("a command is empty; name a program")
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(REAPER), str(theirs.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env={name: os.environ[name] for name in LOADER if name in os.environ},
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        request = marshal.dumps(
+            (
+                [os.fsencode(word) for word in argv],
+                os.fsencode(cwd),
+                {os.fsencode(name): os.fsencode(value) for name, value in env.items()},
+                timeout_s,
+            )
+        )
+        started = time.monotonic()
+        streams = _Streams(guard, ours, stdin, output_limit)
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                ours.sendall(len(request).to_bytes(8, "big") + request)
+            report = streams.pump(started + timeout_s + GRACE_S)
+        finally:
+            ours.close()  # tells the reaper to end everything, should it still be there
+            lost = _ended(guard)
+            streams.close()
+    duration_ms = round((time.monotonic() - started) * 1000)
+    if report is None or lost:
+        killed = _kill_strays(cwd, env)
+        return ProcessResult(
+            exit_code=None,
+            timed_out=False,
+            duration_ms=duration_ms,
+            stdout=streams.out.text(),
+            stderr=streams.err.text(),
+            truncated=streams.out.truncated or streams.err.truncated,
+            leftovers=killed,
+            error="the process that guards the program was killed",
+        )
+    return _result(report, streams, argv, cwd)
+
+
+def _result(
+    report: dict[str, Any], streams: _Streams, argv: Sequence[str], cwd: Path
+) -> ProcessResult:
+    if (number := report.get("errno")) is not None:
+        if os.fsdecode(report.get("where") or b"") == str(cwd):
+            raise ProcessError(f"the working directory {cwd} cannot be used: {os.strerror(number)}")
+        raise ProgramNotFound(_not_found(argv[0], number))
+    if report["survivors"]:
+        raise ProcessError(
+            f"{report['survivors']} processes that {argv[0]!r} started cannot be killed"
+        )
+    return ProcessResult(
+        exit_code=report["code"],
+        timed_out=report["timed_out"],
+        duration_ms=report["duration_ms"],
+        stdout=streams.out.text(),
+        stderr=streams.err.text(),
+        truncated=streams.out.truncated or streams.err.truncated,
+        leftovers=report["leftovers"],
+    )
+
+
+def _not_found(program: str, number: int) -> str:
+    if number == errno.ENOENT:
+        where = "there" if "/" in program else "on PATH"
+        return f"the program {program!r} is not {where} (or the interpreter it names is missing)"
+    if number == errno.E2BIG:
+        return f"the arguments and the environment for {program!r} are too long for this system"
+    return f"the program {program!r} cannot be run: {os.strerror(number)}; is it executable?"
+
+
+class _Kept:
+    """The head and the tail of a stream, within a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._half = limit // 2
+        self._head = bytearray()
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._left_out = 0
+
+    @property
+    def truncated(self) -> bool:
+        return self._left_out > 0
+
+    def add(self, part: bytes) -> None:
+        room = self._half - len(self._head)
+        self._head += part[:room]
+        rest = part[room:] if room > 0 else part
+        if rest:
+            self._tail.append(rest)
+            self._tail_size += len(rest)
+        while self._tail_size > self._half:
+            over = self._tail_size - self._half
+            first = self._tail.popleft()
+            if len(first) > over:
+                self._tail.appendleft(first[over:])
+            cut = min(over, len(first))
+            self._tail_size -= cut
+            self._left_out += cut
+
+    def text(self) -> str:
+        gap = f"\n… {self._left_out} bytes left out …\n".encode() if self.truncated else b""
+        return (bytes(self._head) + gap + b"".join(self._tail)).decode(errors="replace")
+
+
+class _Streams:
+    """All that goes between Greenline and a guarded program, without either waiting for ever."""
+
+    def __init__(
+        self, guard: subprocess.Popen[bytes], control: socket.socket, stdin: bytes, limit: int
+    ) -> None:
+        self.out, self.err = _Kept(limit), _Kept(limit)
+        self._guard, self._control = guard, control
+        self._stdin = memoryview(stdin)
+        self._pipes = [pipe for pipe in (guard.stdin, guard.stdout, guard.stderr) if pipe]
+        for pipe in self._pipes:
+            os.set_blocking(pipe.fileno(), False)
+
+    def pump(self, deadline: float) -> dict[str, Any] | None:
+        """Move bytes until the guard has reported and the pipes are at their end; the report."""
+        report = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            for pipe in self._pipes:
+                wanted = (
+                    selectors.EVENT_WRITE if pipe is self._guard.stdin else selectors.EVENT_READ
+                )
+                selector.register(pipe, wanted)
+            while selector.get_map():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                for key, _ in selector.select(left):
+                    if key.fileobj is self._control:
+                        part = _received(self._control)
+                        report += part
+                        if not part:
+                            selector.unregister(self._control)
+                            # Everybody who could still write is dead: what is in the pipes is all.
+                            deadline = min(deadline, time.monotonic() + 1.0)
+                            self._forget_stdin(selector)
+                    elif not self._move(key.fileobj):
+                        selector.unregister(key.fileobj)
+                        self._shut(key.fileobj)
+        try:
+            return dict(marshal.loads(report)) if report else None  # noqa: S302 - from our reaper
+        except (EOFError, ValueError, TypeError):
+            return None
+
+    def close(self) -> None:
+        for pipe in self._pipes:
+            self._shut(pipe)
+
+    def _forget_stdin(self, selector: selectors.BaseSelector) -> None:
+        pipe = self._guard.stdin
+        if pipe is not None and not pipe.closed:
+            selector.unregister(pipe)
+            self._shut(pipe)
+
+    def _move(self, pipe: Any) -> bool:
+        """Move some bytes; False when the pipe is done with."""
+        descriptor: int = pipe.fileno()
+        if pipe is self._guard.stdin:
+            try:
+                written = os.write(descriptor, self._stdin[: 1 << 16]) if self._stdin else 0
+            except BlockingIOError:
+                return True
+            except BrokenPipeError:
+                return False  # it does not want to read more
+            self._stdin = self._stdin[written:]
+            return len(self._stdin) > 0
+        try:
+            part = os.read(descriptor, 1 << 16)
+        except BlockingIOError:
+            return True
+        (self.out if pipe is self._guard.stdout else self.err).add(part)
+        return bool(part)
+
+    @staticmethod
+    def _shut(pipe: IO[bytes] | Any) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
+
+
+def _received(control: socket.socket) -> bytes:
+    try:
+        return control.recv(1 << 12)
+    except ConnectionResetError:
+        return b""
+
+
+def _ended(guard: subprocess.Popen[bytes]) -> bool:
+    """Wait for the guard, which ends by itself; True if it had to be, or was, killed."""
+    try:
+        return guard.wait(GRACE_S) < 0
+    except subprocess.TimeoutExpired:  # stopped, most likely by what it guards
+        guard.kill()
+        guard.wait()
+        return True
+
+
+def _kill_strays(cwd: Path, env: Mapping[str, str]) -> int:
+    """Kill what the lost guard would have: processes in the worktree or with its private HOME."""
+    home = os.fsencode(f"HOME={env['HOME']}") if "HOME" in env else None
+    inside = os.fsencode(cwd.resolve())
+    killed: set[int] = set()
+    found = True
+    while found:
+        found = False
+        for folder in Path("/proc").glob("[0-9]*"):
+            pid = int(folder.name)
+            if pid == os.getpid() or pid in killed:
+                continue
+            with contextlib.suppress(OSError):
+                at = os.fsencode((folder / "cwd").readlink())
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                if at == inside or at.startswith(inside + b"/") or (home and home in variables):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+                    found = True
+    return len(killed)

@@ -1,0 +1,155 @@
+"""What is written down of an attempt: the rows of its end, in one transaction."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from storage.ledger import Ledger
+from storage.rows import AttemptRow, ToolCallFields
+from storage.states import AttemptStatus, WorkstreamStatus
+from tasks.agents.base import AgentResult, Usage
+from tasks.context import Context
+from tasks.gates import SuiteRun, Verdict
+from tasks.run import PlannedStep, Run
+from tasks.run_store import record_verification
+from tasks.sandbox import Examined
+from tasks.signatures import signature
+from tasks.verify import Verification
+
+_MESSAGE: Final = 8_000
+_TRANSCRIPT: Final = 200_000
+
+
+@dataclass
+class Work:
+    """What came to light while an attempt was made, recorded in one transaction at its end."""
+
+    attempt: AttemptRow
+    context: Context
+    file_path: str
+    started: float = field(default_factory=time.monotonic)
+    agent: AgentResult | None = None
+    left: Examined | None = None
+    verifications: list[Verification] = field(default_factory=list)
+    accepted: SuiteRun | None = None
+    skipped: bool = False
+
+    @property
+    def number(self) -> int:
+        """The attempt's number within the project."""
+        return self.attempt["number"] or 0
+
+
+def move_workstream(ledger: Ledger, step: PlannedStep, *states: WorkstreamStatus) -> None:
+    """Move a step's workstream on, state by state."""
+    for state in states:
+        ledger.update_workstream_status(step.ws_id, state)
+
+
+def record_end(
+    run: Run,
+    step: PlannedStep,
+    work: Work,
+    ledger: Ledger,
+    status: AttemptStatus,
+    verdict: Verdict,
+    commit: str | None,
+) -> None:
+    """Write all rows of an attempt's end: attempt, step, error, invocation, verifications.
+
+    Args:
+        commit: the head afterwards, or what a failed attempt left, None for nothing.
+    """
+    agent, attempt_id = work.agent, work.attempt["id"]
+    failed = status == AttemptStatus.FAILURE
+    reason = verdict.reason[:_MESSAGE]
+    ledger.update_step(step.step_id, context_snapshot=work.context.snapshot)
+    ledger.finish_attempt(
+        attempt_id,
+        status,
+        commit_sha_after=commit,
+        exit_code=agent.exit_code if agent else None,
+        duration_ms=round((time.monotonic() - work.started) * 1000),
+        token_usage=token_usage(agent.usage) if agent else None,
+        failure_class=verdict.failure_class,
+        result=_result(work, verdict, reason),
+        error=reason if failed else None,
+        signature=signature(verdict.failure_class or "unknown", reason) if failed else None,
+    )
+    if agent is not None:
+        _record_invocation(run, work, ledger, agent)
+    for verification in work.verifications:
+        record_verification(ledger, run.run_id, verification, attempt_id=attempt_id, commit=commit)
+
+
+def token_usage(usage: Usage) -> dict[str, Any] | None:
+    """Return the usage as the ledger keeps it; None when nothing was measured.
+
+    Unknown is not zero: a figure that was not measured is null, and so is a sum with it.
+    """
+    if usage.input_tokens is None and usage.output_tokens is None and usage.cost_usd is None:
+        return None
+    known = usage.input_tokens is not None and usage.output_tokens is not None
+    total = (usage.input_tokens or 0) + (usage.output_tokens or 0) if known else None
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": total,
+        "cost": usage.cost_usd,
+    }
+
+
+def _result(work: Work, verdict: Verdict, reason: str) -> dict[str, Any]:
+    result: dict[str, Any] = {"reason": reason, **verdict.counts}
+    if verdict.tests:
+        result["tests"] = list(verdict.tests[:50])
+    if work.left is not None:
+        result |= {
+            "violations": [str(violation) for violation in work.left.violations[:50]],
+            "left_out": list(work.left.left_out[:50]),
+            "removed": list(work.left.removed[:50]),
+            "undone": list(work.left.tampered[:50]),
+        }
+    if work.agent is not None:
+        result["processes_killed"] = work.agent.leftovers
+        result["agent_ms"] = work.agent.duration_ms
+    result["tests_ms"] = sum(verification.duration_ms for verification in work.verifications)
+    return {key: value for key, value in result.items() if value not in ([], 0, None)}
+
+
+def _record_invocation(run: Run, work: Work, ledger: Ledger, agent: AgentResult) -> None:
+    usage = agent.usage
+    counts = token_usage(usage) or {}
+    ended = datetime.now(UTC)
+    invocation = ledger.record_invocation(
+        phase_result_id=run.phase_result_id,
+        attempt_id=work.attempt["id"],
+        agent_type="coder",
+        model_id=usage.model,
+        input_messages=[{"role": "user", "content": work.context.prompt}],
+        output_text=agent.transcript[-_TRANSCRIPT:],
+        warnings=[agent.error] if agent.error else None,
+        provider_metadata={"stderr": agent.stderr[-_MESSAGE:], "exit_code": agent.exit_code},
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=counts.get("total_tokens"),
+        input_tokens_cache_read=usage.cache_read_tokens,
+        cost_reported=usage.cost_usd,
+        started_at=ended - timedelta(seconds=time.monotonic() - work.started),
+        completed_at=ended,
+    )
+    calls: list[ToolCallFields] = [
+        {
+            "tool_call_id": call.tool_call_id,
+            "tool_name": call.tool_name,
+            "input": call.input,
+            "output": call.output,
+            "output_type": call.output_type,
+            "error": call.error,
+        }
+        for call in agent.tool_calls
+    ]
+    ledger.record_tool_calls(invocation, calls)

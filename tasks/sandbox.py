@@ -1,0 +1,240 @@
+"""A sandbox: the isolated worktree that an agent works in, and the scope gate over it.
+
+What an agent or a test run left is found by manifests (`tasks.manifest`), judged (`tasks.scope`),
+written to git and undone.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from tasks.clone import ProjectClone
+from tasks.git import joined, records
+from tasks.manifest import Change, Changes, Manifest, entry_at, scan
+from tasks.scope import ScopeViolation, is_swept, scope_violations
+from tasks.trees import remove
+from tasks.undo import remove_within
+from tasks.worktree import SandboxError, Snapshot, Worktree, in_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+__all__ = ["Examined", "ProjectClone", "Sandbox", "SandboxError", "Snapshot", "Traces"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What an agent left, after the scope gate's look.
+
+    Attributes:
+        violations: what it had no right to do; empty: the worktree now differs from the head by
+            the step's file alone, and nothing else of the agent's is left in it.
+        tree: without violations: the head's tree with the step's file as the agent left it, what
+            the gates judge and what is committed. With violations: all that it left.
+        changed: whether `tree` differs from the head's.
+        left_out: paths that are not in `tree`.
+        removed: files that git ignores and that the agent made; they are gone.
+        tampered: what it changed in git's control files, the sandbox's own or Greenline's; undone.
+        manifest: the worktree's state now.
+    """
+
+    violations: tuple[ScopeViolation, ...]
+    tree: str
+    changed: bool
+    left_out: tuple[str, ...]
+    removed: tuple[str, ...]
+    tampered: tuple[str, ...]
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a test run left, all of it undone, as far as that can be.
+
+    Attributes:
+        paths: what was made, changed or deleted, caches left out.
+        lost: files that the sandbox's set-up made, changed or deleted now: they are not in git,
+            only :meth:`Sandbox.rebuild` and another set-up brings them back.
+        manifest: the worktree's state now.
+    """
+
+    paths: tuple[str, ...]
+    lost: tuple[str, ...]
+    manifest: Manifest
+
+
+class Sandbox(Worktree):
+    """A worktree for agents and test runs, neither of which is trusted."""
+
+    # --- before and after an agent
+
+    def manifest(self) -> Manifest:
+        """Note the worktree's state, before somebody else gets to it."""
+        self._own_git.remember()
+        return scan(self.path)
+
+    def set_up(self) -> tuple[str, ...]:
+        """Take what the project's set-up command left as part of the sandbox.
+
+        What it made stays, though never committed; tracked files that it changed are restored.
+
+        Returns:
+            The paths that were restored.
+        """
+        tracked = self._listing(self._head)
+        before = self._known_clean()
+        changes = self._real_changes(before, scan(self.path), tracked)
+        disturbed = changes.where(lambda change: change.path in tracked)
+        self._put_back(before, disturbed, tracked)
+        if not self._own_git.is_intact():
+            self._own_git.write(self._head, self._control / "index")
+        now = scan(self.path)
+        self._setup = {
+            path: entry for path, entry in now.entries.items() if path not in before.entries
+        }
+        self._note_setup()
+        self.needs_set_up = False
+        self._clean = (self._head, now)
+        return disturbed.paths()
+
+    def changes_since(self, before: Manifest) -> Changes:
+        """What differs now, caches left out and files that were only touched too."""
+        tracked = self._listing(self._head)
+        changes = self._real_changes(before, scan(self.path), tracked)
+        return changes.where(lambda change: not in_cache(change, tracked))
+
+    def examine(self, before: Manifest, file_path: str) -> Examined:
+        """The scope gate: judge what an agent left, write it to git, and clear away the rest.
+
+        Without violations nothing but the step's file stays of what it did. With violations the
+        worktree is left for :meth:`reset`.
+
+        Raises:
+            GitError: git cannot write the tree.
+        """
+        tampered = self._check_control()
+        self._load_index(self.tree())
+        after = scan(self.path)
+        tracked = self._listing(self._head)
+        everything = self._real_changes(before, after, tracked)
+        caches = everything.where(lambda change: in_cache(change, tracked))
+        changes = everything.where(lambda change: not in_cache(change, tracked))
+        ignored = self._ignored(changes, file_path)
+        violations = tuple(scope_violations(changes, file_path, ignored))
+        own_git_changed = before.root == after.root and not self._own_git.is_intact()
+        swept = changes.where(lambda change: is_swept(change, ignored))
+        if before.root != after.root:  # nothing in it is worth a look, and a link leads elsewhere
+            snapshot, now = Snapshot(self.tree(), changes.paths()), after
+        elif violations:
+            gone = set(swept.paths())
+            snapshot = self.snapshot_tree(path for path in changes.paths() if path not in gone)
+            now = after
+        else:
+            snapshot = self.snapshot_tree([file_path] if file_path in changes.paths() else [])
+            self._check_only(file_path, snapshot.tree)
+            now = self._swept(after, (*caches, *swept), changes, file_path)
+            self._current = (snapshot.tree, now)
+        if own_git_changed:
+            tampered += (".git",)
+            self._own_git.write(self._head, self._control / "index")
+        return Examined(
+            violations=violations,
+            tree=snapshot.tree,
+            changed=snapshot.tree != self.tree(),
+            left_out=snapshot.left_out,
+            removed=swept.paths(),
+            tampered=tampered,
+            manifest=now,
+        )
+
+    def clean_after_tests(self, before: Manifest) -> Traces:
+        """Undo what a test run did to the worktree.
+
+        Args:
+            before: the worktree's state before the run, such as `Examined.manifest`.
+        """
+        self._check_control()
+        tree = self._index[0]
+        tracked = self._listing(tree)
+        after = scan(self.path)
+        changes = self._real_changes(before, after, tracked)
+        if before.root == after.root:
+            lost = self._put_back(before, changes, tracked)
+            now = scan(self.path) if changes else after
+        else:
+            lost, now = self._restore_whole(tree)
+        if not self._own_git.is_intact():
+            self._own_git.write(self._head, self._control / "index")
+        if self._current and self._current[0] == tree:
+            self._current = (tree, now)
+        told = changes.where(lambda change: not in_cache(change, tracked))
+        return Traces(told.paths(), lost, now)
+
+    def _ignored(self, changes: Changes, file_path: str) -> Collection[str]:
+        """Which new files the committed `.gitignore` files cover, whatever lies there now."""
+        made = [
+            change.path
+            for change in changes
+            if change.what == "created" and change.path != file_path
+            if change.after is not None and change.after.kind in {"file", "link"}
+        ]
+        if not made:
+            return ()
+        rules = self._control / "ignores"
+        remove(rules)
+        rules.mkdir()
+        for path, entry in self._listing(self._head).items():
+            if path.rpartition("/")[2] == ".gitignore" and entry.mode.startswith("100"):
+                (rules / path).parent.mkdir(parents=True, exist_ok=True)
+                (rules / path).write_bytes(self.git.blob(entry.oid))
+        git = self.clone.with_files(rules, self._control / "index")
+        # This one command knows no literal paths; a leading `./` keeps `:` from being a pattern.
+        options = ("--no-literal-pathspecs", "check-ignore", "--no-index", "-z", "--stdin")
+        asked = git.run(*options, stdin=joined(f"./{path}" for path in made), ok=(0, 1))
+        return frozenset(path.removeprefix("./") for path in records(asked))
+
+    def _swept(
+        self,
+        after: Manifest,
+        unwanted: Iterable[Change],
+        changes: Changes,
+        file_path: str,
+    ) -> Manifest:
+        """Remove caches, ignored files and folders that came to nothing; the manifest then."""
+        gone = {change.path for change in unwanted}
+        for path in sorted(gone, reverse=True):
+            remove_within(self.path, path)
+        above = [str(up) for up in PurePosixPath(file_path).parents if str(up) != "."]
+        folders = {one.path for one in changes if one.after is not None and one.after.kind == "dir"}
+        if entry_at(self.path / file_path) is None:
+            folders |= set(above)  # git keeps no empty folder
+        for path in sorted(folders - set(self._setup), reverse=True):
+            if _rmdir(self.path / path):
+                gone.add(path)
+        back = {}
+        for change in changes:
+            old = change.before
+            if change.after is None and old and old.kind == "dir" and change.path not in above:
+                (self.path / change.path).mkdir(parents=True, exist_ok=True)
+                back[change.path] = old
+        own = entry_at(self.path / file_path)
+        return after.without(gone, back | ({file_path: own} if own else {}))
+
+    def _check_only(self, file_path: str, tree: str) -> None:
+        changed = self.changed_files(self.tree(), tree)
+        if set(changed) - {file_path}:
+            raise SandboxError(
+                f"the tree {tree} differs from the head by {', '.join(changed)}, "
+                f"where only {file_path} may"
+            )
+
+
+def _rmdir(path: Path) -> bool:
+    try:
+        path.rmdir()
+    except OSError:  # not empty, or gone with its parent
+        return not os.path.lexists(path)
+    return True

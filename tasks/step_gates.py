@@ -1,0 +1,146 @@
+"""The gates of a step, in their order: scope, static, tests; the first that refuses decides.
+
+What the gates judge is the tree that was written to git before them, and the worktree holds
+exactly that tree while lint and tests run in it.
+"""
+
+from __future__ import annotations
+
+from storage.states import WorkstreamStatus
+from tasks.agents.base import AgentResult
+from tasks.commands import expand_command
+from tasks.gates import SuiteRun, Verdict, judge_implementation_step, judge_test_step
+from tasks.process import run_guarded
+from tasks.records import Work, move_workstream
+from tasks.run import PlannedStep, Run
+from tasks.sandbox import Examined
+from tasks.test_source import weakened
+from tasks.verify import Verification, suite_environment
+
+
+def judge(run: Run, step: PlannedStep, work: Work, agent: AgentResult, left: Examined) -> Verdict:
+    """Take what the agent left through the gates; the first one that refuses decides."""
+    planned = step.numbered.step
+    if left.violations:
+        named = "; ".join(str(violation) for violation in left.violations[:10])
+        return _no("scope_violation", f"only {planned.file_path} may be edited: {named}")
+    if left.left_out:
+        return _no("scope_violation", f"{planned.file_path} is too large or no plain file")
+    if agent.timed_out:
+        limit = run.settings.limits.agent_timeout_s
+        return _no("agent_timeout", f"the agent did not end within {limit:g} s and was killed")
+    if not left.changed:
+        return _nothing_changed(run, step, work, agent)
+    refused = _lint(run, step)
+    if refused is not None:
+        return refused
+    with run.database.transaction() as ledger:
+        move_workstream(ledger, step, WorkstreamStatus.RUNTIME_CHECK)
+    return _test_gate(run, step, work, left)
+
+
+def _no(failure_class: str, reason: str) -> Verdict:
+    return Verdict(passed=False, failure_class=failure_class, reason=reason)
+
+
+def _nothing_changed(run: Run, step: PlannedStep, work: Work, agent: AgentResult) -> Verdict:
+    """Refuse an attempt that changed nothing, unless what the step expects is so already."""
+    baseline = run.line.baseline
+    if step.numbered.step.step_type == "implementation" and step.numbered.expect == "green":
+        as_it_is = SuiteRun(baseline.last)
+        verdict = judge_implementation_step(baseline, as_it_is, test_files=step.done_tests)
+        if verdict.passed and step.done_tests:
+            work.skipped = True
+            reason = "nothing to do: the subtask's tests pass already"
+            return Verdict(passed=True, reason=reason)
+    file_path = step.numbered.step.file_path
+    if agent.failure_class:
+        said = (agent.error or agent.stderr or agent.transcript).strip()[-1_000:]
+        return _no(agent.failure_class, f"{file_path} is unchanged: {said}")
+    return _no("no_change", f"the agent left {file_path} as it was")
+
+
+def _lint(run: Run, step: PlannedStep) -> Verdict | None:
+    """Run the lint and compile commands on the step's file; None when they accept it."""
+    file_path = step.numbered.step.file_path
+    worktree = run.line.sandbox.path
+    for command in run.settings.project.lint:
+        if "{file}" in command and not (worktree / file_path).is_file():
+            continue  # the step removed its file
+        result = run_guarded(
+            expand_command(command, file=file_path),
+            cwd=worktree,
+            env=suite_environment(run.test_command.home),
+            timeout_s=run.settings.project.timeout_s,
+        )
+        if result.exit_code != 0 or result.timed_out:
+            said = (result.stdout + result.stderr).strip()[-3_000:]
+            return _no("static_check", f"`{command}` failed on {file_path}:\n{said}")
+    return None
+
+
+def _test_gate(run: Run, step: PlannedStep, work: Work, left: Examined) -> Verdict:
+    """Judge the suite on the result: the subtask's own files first where that is configured."""
+    own = step.done_tests
+    policy = run.settings.project.full_suite
+    focused = bool(run.test_command.focused_argv and own)
+    whole = not focused or policy == "step" or (policy == "subtask" and step.last)
+    verdict = Verdict(passed=True)
+    if focused:
+        verdict = _judge_run(run, step, _verify(run, work, left, "focused", own), work)
+    if verdict.passed and whole:
+        verdict = _judge_run(run, step, _verify(run, work, left, "full", ()), work)
+    return verdict
+
+
+def _judge_run(run: Run, step: PlannedStep, verification: Verification, work: Work) -> Verdict:
+    planned, baseline = step.numbered.step, run.line.baseline
+    work.accepted = verification.run
+    if planned.step_type == "test":
+        return judge_test_step(
+            baseline,
+            verification.run,
+            file_path=planned.file_path,
+            targets=step.subtask.target_files,
+            expect=step.numbered.expect,
+            may_remove_tests=planned.may_remove_tests,
+            weakened=_weakened(run, step),
+        )
+    return judge_implementation_step(
+        baseline, verification.run, test_files=step.done_tests, expect=step.numbered.expect
+    )
+
+
+def _weakened(run: Run, step: PlannedStep) -> list[str]:
+    """Return what the test file's source shows to have been removed or emptied (Python)."""
+    file_path = step.numbered.step.file_path
+    if not file_path.endswith(".py"):
+        return []
+    sandbox = run.line.sandbox
+    entry = sandbox.git.entry(sandbox.head, file_path)
+    after = sandbox.path / file_path
+    return weakened(
+        sandbox.git.blob(entry.oid) if entry else None,
+        after.read_bytes() if after.is_file() else None,
+    )
+
+
+def _verify(
+    run: Run, work: Work, left: Examined, kind: str, files: tuple[str, ...]
+) -> Verification:
+    """Run the suite on the tree that was written; the same tree is never run twice."""
+    command, line = run.test_command, run.line
+    known = line.verified.get((left.tree, command.command_hash(files)))
+    if known is not None:
+        return known
+    verification = command.verify(
+        line.sandbox.path,
+        tree=left.tree,
+        kind=kind,
+        known_files=line.sandbox.files() | {work.file_path},
+        files=files,
+    )
+    line.sandbox.clean_after_tests(left.manifest)
+    line.remember(verification)
+    work.verifications.append(verification)
+    return verification

@@ -1,0 +1,115 @@
+"""A workstream, one subtask inside one run: its stages, its end, its review."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from storage.ledger import Ledger
+from storage.states import WorkStage, WorkstreamStatus
+from tasks.attempt import AttemptOutcome
+from tasks.gates import judge_suite
+from tasks.plan import Subtask
+from tasks.run import PlannedStep, Run
+
+logger = logging.getLogger(__name__)
+
+
+def begin(run: Run, subtask: Subtask) -> bool:
+    """Make a workstream ready, or blocked when one it depends on did not get done.
+
+    Returns:
+        True when its steps are to be done.
+    """
+    ws_id = f"{run.run_id}/{subtask.key}"
+    with run.database.transaction() as ledger:
+        states = {row["ws_id"]: row["status"] for row in ledger.get_workstreams_for_run(run.run_id)}
+        waiting_for = [key for key in subtask.depends_on if states[f"{run.run_id}/{key}"] != "done"]
+        if waiting_for:
+            ledger.update_workstream_status(
+                ws_id, WorkstreamStatus.BLOCKED, reason=f"not done: {', '.join(waiting_for)}"
+            )
+            logger.warning("%s is blocked: not done: %s", subtask.key, ", ".join(waiting_for))
+            return False
+        ledger.update_workstream_status(ws_id, WorkstreamStatus.READY)
+    return True
+
+
+def enter_stage(run: Run, planned: PlannedStep) -> None:
+    """Record the work stage that a step belongs to; a workstream never goes back in the order."""
+    with run.database.transaction() as ledger:
+        move_to_stage(
+            ledger, planned.ws_id, planned.numbered.stage, planned.numbered.step.assigned_to
+        )
+
+
+def move_to_stage(
+    ledger: Ledger, ws_id: str, stage: str, assigned_agent: str | None = None
+) -> None:
+    """Enter a stage unless the workstream is in it, or in a later one, already."""
+    order = list(WorkStage)
+    current = ledger.current_stage(ws_id)
+    if current is not None and order.index(WorkStage(current)) >= order.index(WorkStage(stage)):
+        return
+    ledger.enter_stage(WorkStage(stage), ws_id=ws_id, assigned_agent=assigned_agent)
+
+
+def fail(run: Run, planned: PlannedStep, outcome: AttemptOutcome) -> None:
+    """End a workstream whose step the breaker stopped; its commits stay on the run's branch."""
+    reason = outcome.decision.reason if outcome.decision else outcome.reason
+    with run.database.transaction() as ledger:
+        ledger.update_workstream_status(
+            planned.ws_id,
+            WorkstreamStatus.FAILED,
+            reason=f"{planned.name}: {outcome.failure_class}; {reason}",
+        )
+    logger.error("%s failed at %s: %s", planned.subtask.key, planned.name, reason)
+
+
+def review(run: Run, steps: tuple[PlannedStep, ...]) -> bool:
+    """Review a finished workstream by what can be checked without anybody's opinion.
+
+    No test that was there is gone, the suite is no worse than at the run's start, and nothing but
+    the files of the subtask's steps has changed since the workstream began.
+
+    Returns:
+        True when it is done, False when it failed.
+    """
+    subtask, ws_id = steps[0].subtask, steps[0].ws_id
+    with run.database.transaction() as ledger:
+        move_to_stage(ledger, ws_id, WorkStage.REVIEW)
+    findings, facts = _findings(run, steps)
+    with run.database.transaction() as ledger:
+        ledger.record_event(run.run_id, ws_id, "review", facts)
+        if findings:
+            ledger.update_workstream_status(
+                ws_id, WorkstreamStatus.FAILED, reason="review: " + "; ".join(findings)
+            )
+            logger.error("%s failed its review: %s", subtask.key, "; ".join(findings))
+            return False
+        move_to_stage(ledger, ws_id, WorkStage.COMPLETED)
+        ledger.update_workstream_status(ws_id, WorkstreamStatus.DONE)
+    logger.info("%s is done", subtask.key)
+    return True
+
+
+def _findings(run: Run, steps: tuple[PlannedStep, ...]) -> tuple[list[str], dict[str, Any]]:
+    """Return what speaks against a workstream, and the facts of its whole change."""
+    sandbox = run.line.sandbox
+    with run.database.transaction() as ledger:
+        start = ledger.first_commit_before(steps[0].ws_id) or sandbox.head
+    changed = sandbox.changed_files(start, sandbox.head)
+    planned = {planned.numbered.step.file_path for planned in steps}
+    findings = [f"{path} changed, no step names it" for path in sorted(set(changed) - planned)]
+    tree = sandbox.tree(sandbox.head)
+    verification = run.line.verified.get((tree, run.test_command.command_hash()))
+    if verification is not None:
+        verdict = judge_suite(run.line.baseline, verification.run)
+        # Red tests of other workstreams that are not done yet are theirs to answer for.
+        if not verdict.passed and set(verdict.tests) & _own_tests(run, planned):
+            findings.append(verdict.reason)
+    return findings, {"files": changed, "findings": findings}
+
+
+def _own_tests(run: Run, files: set[str]) -> set[str]:
+    return {key for key, test in run.line.baseline.last.items() if test.file_path in files}

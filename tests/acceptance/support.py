@@ -1,0 +1,86 @@
+"""What acceptance tests share: the command line as a process, repositories, snapshots."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from git import Actor
+
+AUTHOR = Actor("Test", "test@example.com")
+
+
+class Greenline:
+    """The command line in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("GREENLINE_", "PREFECT_", "GIT_"))
+        }
+        self.env |= {
+            "HOME": str(home.parent),
+            "GREENLINE_HOME": str(home),
+            "GREENLINE_SERVICES_IDLE_S": "600",
+        }
+
+    def __call__(self, *arguments, cwd=None, env=None, timeout=240):
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or self.home.parent,
+            env=self.env | (env or {}),
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *arguments, ok=(0,), **options):
+        done = self(*arguments, "--json", **options)
+        assert done.returncode in ok, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    def sql(self, query):
+        """The rows of a query, asked with psycopg as anybody could."""
+        import psycopg
+
+        url = self("ledger", "url").stdout.strip()
+        with psycopg.connect(url) as connection:
+            return connection.execute(query).fetchall()
+
+
+def write_files(root, files):
+    for path, content in files.items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(textwrap.dedent(content))
+
+
+def settings(agent, **limits):
+    """A greenline.toml in which a Python program plays both roles, with this Python's pytest."""
+    bounds = "\n".join(f"{key} = {value}" for key, value in limits.items())
+    python = json.dumps(sys.executable)
+    return (
+        f"[project]\ntest = '{python} -m pytest -q --junitxml={{report}}'\n"
+        f'[agents.scripted]\nadapter = "command"\ncommand = [{python}, {json.dumps(str(agent))}]\n'
+        '[roles]\nTaraAider = "scripted"\nDevonAider = "scripted"\n'
+        f"[limits]\n{bounds}\n"
+    )
+
+
+def snapshot(root):
+    """Everything of a repository, its .git included: path, mode, content."""
+    found = {}
+    for path in sorted(Path(root).rglob("*")):
+        relative = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            found[relative] = ("link", os.readlink(path))
+        elif path.is_file():
+            found[relative] = (path.stat().st_mode, path.read_bytes())
+    return found
