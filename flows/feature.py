@@ -16,7 +16,6 @@ from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 from storage.database import Database
@@ -42,6 +41,10 @@ class AttemptFailed(Exception):  # noqa: N818 - it says what happened
         super().__init__(f"attempt {outcome.number}: {outcome.failure_class}: {outcome.reason}")
 
 
+class RunNotCompleted(Exception):  # noqa: N818 - it says what happened
+    """The run ended, but not as completed; Prefect shows its flow run as failed."""
+
+
 @flow(name="feature", flow_run_name="{plan}", validate_parameters=False)
 async def feature(
     plan: str,
@@ -49,7 +52,7 @@ async def feature(
     config: str | None = None,
     agent: str | None = None,
     run_id: str | None = None,
-) -> State[Any]:
+) -> str:
     """Run a feature plan on a repository.
 
     Args:
@@ -60,7 +63,11 @@ async def feature(
         run_id: a run that is prepared already; the other arguments only describe it then.
 
     Returns:
-        Completed, or Failed when the run failed or is partial; its data is the run's id.
+        The run's id.
+
+    Raises:
+        RunNotCompleted: the run failed or is partial; the ledger has it all.
+        InputError: something given is wrong.
     """
     database = Database.open()
     try:
@@ -78,9 +85,9 @@ async def feature(
         status = await _carry(run)
     finally:
         database.dispose()
-    if status == "completed":
-        return Completed(message=f"run {run_id} completed", data=run_id)
-    return Failed(message=f"run {run_id} is {status}", data=run_id)
+    if status != "completed":
+        raise RunNotCompleted(f"run {run_id} is {status}")
+    return run_id
 
 
 async def _carry(run: Run) -> str:

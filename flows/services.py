@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from flows.prefect_server import NAME, PrefectServer, prefect_client_environment, users_api_url
 from storage import detached, usage
+from storage.database import URL_VARIABLE, ledger_url
 from storage.embedded import EmbeddedPostgres
 from storage.keeper import stop_keeper, stop_services
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.home import Home
-
-DATABASE_VARIABLE = "GREENLINE_DATABASE_URL"
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Services:
             InputError: the home cannot be used.
             ServiceError: the server does not come up.
         """
-        return os.environ.get(DATABASE_VARIABLE, "") or self.postgres.start()
+        return ledger_url(self.home)
 
     def prefect_api_url(self) -> str:
         """Return the Prefect API's URL: `PREFECT_API_URL`, else the local server's, started.
@@ -136,7 +135,7 @@ class Services:
         return usage.pinned(self.home)
 
     def _postgres_state(self) -> ServiceState:
-        named = os.environ.get(DATABASE_VARIABLE, "")
+        named = os.environ.get(URL_VARIABLE, "").strip()
         if named:
             return ServiceState(
                 "postgres", ours=False, running=None, address=_bare(named), log=None

@@ -303,9 +303,11 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProxyTyp
         "attempt": _moves("in_progress -> success | failure | skipped"),
         "work_stage": _moves(
             "pending -> analysis",
-            "analysis -> unit_testing | unit_implementation",  # the latter: no test step
-            "unit_testing -> unit_implementation",
-            "unit_implementation -> integration_testing | review",  # the latter: no integration
+            # A stage that the subtask has no step for is left out.
+            "analysis -> unit_testing | unit_implementation",
+            "analysis -> integration_testing | integration_implementation",
+            "unit_testing -> unit_implementation | integration_testing | review",
+            "unit_implementation -> integration_testing | integration_implementation | review",
             "integration_testing -> integration_implementation | review",  # tests alone
             "integration_implementation -> review",
             "review -> completed | unit_implementation",  # the latter: changes are requested

@@ -228,7 +228,8 @@ class Delivery(_Section):
         default="branch", description="Keep the branch, or merge it into the target."
     )
     target: Text | None = Field(
-        default=None, description="The branch to deliver to; default: the one checked out."
+        default=None,
+        description="The branch to deliver to; default: the repository's default branch.",
     )
 
     @field_validator("target")

@@ -122,11 +122,16 @@ class Changes:
         return Changes(tuple(one for one in self.items if wanted(one)))
 
 
-def scan(root: Path | str, skip: str | None = ".git") -> Manifest:
-    """Take the manifest of a worktree; `skip` names an entry at its top that is left out.
+def scan(root: Path | str, skip: str | None = ".git", *, settle: bool = False) -> Manifest:
+    """Take the manifest of a worktree.
 
     A folder that was made unreadable is opened for ourselves (its entry keeps the mode found).
-    Returns only when the file system's clock has moved on, so that a later write is told apart.
+
+    Args:
+        root: the worktree.
+        skip: an entry at its top that is left out.
+        settle: return only when the file system's clock has moved on from the last write, so that
+            a later one is told apart: needed before a stranger gets to the worktree.
 
     Raises:
         OSError: a folder cannot be read even so.
@@ -154,7 +159,8 @@ def scan(root: Path | str, skip: str | None = ".git") -> Manifest:
     inside = os.path.realpath(top)
     for path in links:
         entries[path] = entries[path]._replace(beyond=_beyond(inside, path, entries[path].target))
-    _wait_for_clock(max((entry.ctime_ns for entry in entries.values()), default=0))
+    if settle:
+        _wait_for_clock(max((entry.ctime_ns for entry in entries.values()), default=0))
     return Manifest(entries, here)
 
 

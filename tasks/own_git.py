@@ -45,11 +45,11 @@ class OwnGit:
         with unlocked(os.fspath(self._path)):
             self._path.mkdir()
         write_bare(self._path, files)
-        self.remember()
+        self._known = scan(self._path, skip=None)
 
     def remember(self) -> None:
         """Note how it is now, before somebody else gets to it."""
-        self._known = scan(self._path, skip=None)
+        self._known = scan(self._path, skip=None, settle=True)
 
     def is_intact(self) -> bool:
         """Whether nobody has written to it since it was noted."""

@@ -114,24 +114,19 @@ class UserRepository:
         asked = as_user(given, "rev-parse", *questions)
         if asked.status != 0:
             raise InputError(_why_not(given, asked.stderr))
-        # The two folders' names may have newlines in them; the other answers cannot.
         answers = decode(asked.stdout).rstrip("\n").split("\n")
         bare, inside, object_format = answers[0] == "true", answers[1] == "true", answers[-1]
         folders = answers[2:-1]
-        half = len(folders) // 2
-        git_dir = Path(_one("\n".join(folders[:half]), given, "--absolute-git-dir"))
-        common = _one("\n".join(folders[half:]), given, "--git-common-dir")
-        common_dir = Path(os.path.normpath(given.absolute() / common)).resolve()
+        if len(folders) != 2:  # names with line ends in them: one question at a time
+            folders = [_asked(given, question) for question in questions[2:4]]
+        git_dir = Path(folders[0])
+        common_dir = Path(os.path.normpath(given.absolute() / folders[1])).resolve()
         if inside and not bare:
             raise InputError(
                 f"{given} is inside a repository's .git folder; give its checkout, "
                 f"for instance {git_dir.parent}"
             )
-        if bare:
-            top = git_dir.resolve()
-        else:
-            shown = as_user(given, "rev-parse", "--show-toplevel")
-            top = Path(decode(shown.stdout).removesuffix("\n")).resolve()
+        top = git_dir.resolve() if bare else Path(_asked(given, "--show-toplevel")).resolve()
         git = Git(git_dir, work_tree=None if bare else top)
         head = git.resolve("HEAD")
         if head is None:
@@ -242,7 +237,7 @@ class UserRepository:
         if commit is None:
             raise InputError(f"there is no {ref} to publish as branch {branch!r}")
         full = f"refs/heads/{branch}"
-        if self.git.call("check-ref-format", full).status != 0:
+        if branch.startswith("-") or self.git.call("check-ref-format", full).status != 0:
             raise InputError(f"{branch!r} is no name for a branch; 'greenline/my-run' would be")
         old = self.git.resolve(full)
         if old == commit:
@@ -299,10 +294,7 @@ def _branches(git: Git) -> list[str]:
     return [ref.removeprefix("refs/heads/") for ref in listed]
 
 
-def _one(answer: str, folder: Path, question: str) -> str:
-    """A folder's name; asked for again where newlines in names leave a doubt."""
-    if answer and "\n" not in answer:
-        return answer
+def _asked(folder: Path, question: str) -> str:
     return decode(as_user(folder, "rev-parse", question).stdout).removesuffix("\n")
 
 

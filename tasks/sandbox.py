@@ -74,7 +74,7 @@ class Sandbox(Worktree):
     def manifest(self) -> Manifest:
         """Note the worktree's state, before somebody else gets to it."""
         self._own_git.remember()
-        return scan(self.path)
+        return scan(self.path, settle=True)
 
     def set_up(self) -> tuple[str, ...]:
         """Take what the project's set-up command left as part of the sandbox.
@@ -84,7 +84,7 @@ class Sandbox(Worktree):
         Returns:
             The paths that were restored.
         """
-        tracked = self._listing(self._head)
+        tracked = self._listing(self.tree())
         before = self._known_clean()
         changes = self._real_changes(before, scan(self.path), tracked)
         disturbed = changes.where(lambda change: change.path in tracked)
@@ -102,7 +102,7 @@ class Sandbox(Worktree):
 
     def changes_since(self, before: Manifest) -> Changes:
         """What differs now, caches left out and files that were only touched too."""
-        tracked = self._listing(self._head)
+        tracked = self._listing(self.tree())
         changes = self._real_changes(before, scan(self.path), tracked)
         return changes.where(lambda change: not in_cache(change, tracked))
 
@@ -118,7 +118,7 @@ class Sandbox(Worktree):
         tampered = self._check_control()
         self._load_index(self.tree())
         after = scan(self.path)
-        tracked = self._listing(self._head)
+        tracked = self._listing(self.tree())
         everything = self._real_changes(before, after, tracked)
         caches = everything.where(lambda change: in_cache(change, tracked))
         changes = everything.where(lambda change: not in_cache(change, tracked))
@@ -158,8 +158,8 @@ class Sandbox(Worktree):
         """
         self._check_control()
         tree = self._index[0]
-        tracked = self._listing(tree)
         after = scan(self.path)
+        tracked = self._listing(tree)
         changes = self._real_changes(before, after, tracked)
         if before.root == after.root:
             lost = self._put_back(before, changes, tracked)
@@ -186,7 +186,7 @@ class Sandbox(Worktree):
         rules = self._control / "ignores"
         remove(rules)
         rules.mkdir()
-        for path, entry in self._listing(self._head).items():
+        for path, entry in self._listing(self.tree()).items():
             if path.rpartition("/")[2] == ".gitignore" and entry.mode.startswith("100"):
                 (rules / path).parent.mkdir(parents=True, exist_ok=True)
                 (rules / path).write_bytes(self.git.blob(entry.oid))
@@ -224,10 +224,11 @@ class Sandbox(Worktree):
         return after.without(gone, back | ({file_path: own} if own else {}))
 
     def _check_only(self, file_path: str, tree: str) -> None:
-        changed = self.changed_files(self.tree(), tree)
-        if set(changed) - {file_path}:
+        """Make sure by git's own word that a tree differs from the head's by one file at most."""
+        changed = self._learn(self.tree(), tree)
+        if changed - {file_path}:
             raise SandboxError(
-                f"the tree {tree} differs from the head by {', '.join(changed)}, "
+                f"the tree {tree} differs from the head by {', '.join(sorted(changed))}, "
                 f"where only {file_path} may"
             )
 

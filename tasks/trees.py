@@ -76,7 +76,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def write_bare(git_dir: Path, files: Mapping[str, bytes]) -> None:
-    """Write a repository by hand: the folders git insists on, and these files.
+    """Write a new repository by hand: the folders git insists on, and these files.
 
     `git init` would do, at the price of a process and of templates with hooks in them.
     """
@@ -85,7 +85,7 @@ def write_bare(git_dir: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         target = git_dir / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_private(target, content)
+        target.write_bytes(content)
 
 
 def _remove_folder(path: str) -> None:

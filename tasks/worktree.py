@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from storage.exceptions import GreenlineError
-from tasks.git import GitError, joined, records
+from tasks.git import GitError, TreeEntry, joined, records
 from tasks.manifest import Changes, Entry, Manifest, compare, entry_at, scan
 from tasks.own_git import OwnGit
 from tasks.scope import LARGEST_FILE, is_cache
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.clone import ProjectClone
-    from tasks.git import Git, TreeEntry
+    from tasks.git import Git
     from tasks.manifest import Change
+
+
+LISTINGS = 4
+"""How many trees' contents are remembered; an attempt needs two."""
+
+FOLDER = "040000"
+SUBMODULE = "160000"
 
 
 class SandboxError(GreenlineError):
@@ -71,8 +78,8 @@ class Worktree:
         self._clean: tuple[str, Manifest] | None = None  # a commit, and the worktree at it
         self._current: tuple[str, Manifest] | None = None  # a tree, and the worktree at it
         self._index: tuple[str, Entry | None] = ("", None)  # the tree in the index, and the file
-        self._listing = lru_cache(maxsize=4)(self.git.listing)
-        self._tree_of = lru_cache(maxsize=16)(self.git.tree_of)
+        self._trees: dict[str, str] = {}  # commit → its tree
+        self._listings: dict[str, dict[str, TreeEntry]] = {}  # tree → what is in it
         self.needs_set_up = True
 
     @classmethod
@@ -137,7 +144,10 @@ class Worktree:
         Raises:
             GitError: there is no such commit.
         """
-        return self._tree_of(commit or self._head)
+        named = commit or self._head
+        if named not in self._trees:
+            self._trees[named] = self.git.tree_of(named)
+        return self._trees[named]
 
     def files(self, commit: str | None = None) -> frozenset[str]:
         """The files and links of a commit, of the head by default.
@@ -145,7 +155,7 @@ class Worktree:
         Raises:
             GitError: there is no such commit.
         """
-        return frozenset(_blobs(self._listing(commit or self._head)))
+        return frozenset(_blobs(self._listing(self.tree(commit))))
 
     def changed_files(self, older: str, newer: str) -> tuple[str, ...]:
         """The paths that differ between two commits or trees, sorted.
@@ -188,7 +198,9 @@ class Worktree:
         """
         over = [self._head] if parents is None else parents
         options = [word for parent in over for word in ("-p", parent)]
-        return self.git.text("commit-tree", tree, *options, stdin=message.encode())
+        made = self.git.text("commit-tree", tree, *options, stdin=message.encode())
+        self._trees[made] = tree
+        return made
 
     def advance(self, new: str, expected_old: str) -> None:
         """Move the branch to a commit. The worktree follows with :meth:`reset` where it must.
@@ -290,6 +302,32 @@ class Worktree:
     def _index_holds(self, tree: str) -> None:
         self._index = (tree, entry_at(self._control / "index"))
 
+    def _listing(self, tree: str) -> dict[str, TreeEntry]:
+        if tree not in self._listings:
+            while len(self._listings) >= LISTINGS:
+                del self._listings[next(iter(self._listings))]
+            self._listings[tree] = self.git.listing(tree)
+        return self._listings[tree]
+
+    def _learn(self, old: str, new: str) -> set[str]:
+        """Which paths differ between two trees; what is in the new one is known from then on."""
+        if old == new:
+            return set()
+        changed = {}
+        told = records(self.git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new))
+        for told_of, path in zip(told, told, strict=True):
+            _, mode, _, oid, status = told_of.split(" ")
+            changed[path] = None if status == "D" else TreeEntry(mode, "blob", oid)
+        # A folder that came to nothing is not told of; such trees are read when they are needed.
+        if all(entry is not None and entry.mode != SUBMODULE for entry in changed.values()):
+            listing = dict(self._listing(old))
+            for path, entry in changed.items():
+                folders = (str(up) for up in PurePosixPath(path).parents if str(up) != ".")
+                listing |= {up: TreeEntry(FOLDER, "tree", "") for up in folders}
+                listing |= {path: entry} if entry else {}
+            self._listings[new] = listing
+        return set(changed)
+
     def _real_changes(
         self, before: Manifest, after: Manifest, tracked: dict[str, TreeEntry]
     ) -> Changes:
@@ -355,7 +393,7 @@ class Worktree:
         self, now: Manifest, commit: str, clean: Manifest
     ) -> tuple[str, ...] | None:
         """Undo what differs from the last clean state; None where that does not lead there."""
-        tracked = self._listing(commit)
+        tracked = self._listing(self.tree(commit))
         self._load_index(self.tree(commit))  # first: what git would check out is read from it
         changes = self._real_changes(clean, now, tracked)
         lost = self._put_back(clean, changes, tracked)

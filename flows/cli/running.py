@@ -62,17 +62,20 @@ def run_plan(
 
 
 def _carry(checked: Checked, run_id: str) -> None:
-    from flows.feature import feature  # noqa: PLC0415 - Prefect takes 2 s to import
+    from flows.feature import RunNotCompleted, feature  # noqa: PLC0415 - Prefect takes 2 s to import
 
     async def carried() -> None:
         call: Any = feature
-        await call(
+        state = await call(
             plan=str(checked.plan_path),
             repo=str(checked.repository.path),
             agent=checked.agent,
             run_id=run_id,
             return_state=True,
         )
+        found = await state.aresult(raise_on_failure=False)
+        if isinstance(found, BaseException) and not isinstance(found, RunNotCompleted):
+            raise found
 
     with shown_progress():
         asyncio.run(carried())

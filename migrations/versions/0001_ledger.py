@@ -65,9 +65,10 @@ LEGAL: Final = {
     },
     "work_stage": {
         "pending": "analysis",
-        "analysis": "unit_testing unit_implementation",
-        "unit_testing": "unit_implementation",
-        "unit_implementation": "integration_testing review",
+        "analysis": "unit_testing unit_implementation integration_testing"
+        " integration_implementation",
+        "unit_testing": "unit_implementation integration_testing review",
+        "unit_implementation": "integration_testing integration_implementation review",
         "integration_testing": "integration_implementation review",
         "integration_implementation": "review",
         "review": "unit_implementation completed",

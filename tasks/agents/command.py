@@ -141,9 +141,10 @@ def read_usage(path: Path) -> tuple[Usage, str | None]:
         return Usage(), None
     except OSError as error:
         return Usage(), f"the usage file cannot be read: {error.strerror}"
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return Usage(), "the usage file is no plain file"
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return Usage(), "the usage file is no file"
         content = file.read(LARGEST_USAGE_FILE + 1)
     if len(content) > LARGEST_USAGE_FILE:
         return Usage(), f"the usage file has more than {LARGEST_USAGE_FILE} bytes"

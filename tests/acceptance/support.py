@@ -43,6 +43,7 @@ class Greenline:
 
     def json(self, *arguments, ok=(0,), **options):
         done = self(*arguments, "--json", **options)
+        print(done.stderr)  # shown with a failure
         assert done.returncode in ok, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
