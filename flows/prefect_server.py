@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from storage import detached
 from storage.exceptions import ServiceError
-from storage.supervision import LOOPBACK, bound_log, free_port, locked, process_birth, tail
+from storage.supervision import (
+    LOOPBACK,
+    bound_log,
+    explained,
+    free_port,
+    locked,
+    process_birth,
+    tail,
+)
 from storage.usage import use_services
 
 if TYPE_CHECKING:
@@ -81,21 +89,14 @@ class PrefectServer:
             InputError: the home cannot be used.
             ServiceError: the server does not come up; says why, with the end of its log.
         """
-        use_services(self.home)
-        url = self.url()
-        if url is not None:
-            return url
-        with locked(self.home, NAME, timeout_s=_START_TIMEOUT_S):
-            url = self.url()  # somebody else may have started it meanwhile
+        with explained("The Prefect server cannot be started", self.home):
+            use_services(self.home)
+            url = self.url()
             if url is not None:
                 return url
-            try:
-                return self._start()
-            except OSError as error:
-                raise ServiceError(
-                    f"The Prefect server cannot be started: {error.strerror}: "
-                    f"{error.filename or self.home.path}."
-                ) from error
+            with locked(self.home, NAME, timeout_s=_START_TIMEOUT_S):
+                # Somebody else may have started it meanwhile.
+                return self.url() or self._start()
 
     def stop(self) -> bool:
         """Stop the server and all processes of its own; False if it was not running.

@@ -127,9 +127,9 @@ def create(home: Home, data: Path, bin_folder: Path, account: Account | None) ->
             f"PostgreSQL's data folder, which allows {_LONGEST_PATH}. Set it to a shorter one."
         )
     for left_over in data.parent.glob(f"{_UNFINISHED}*"):
-        shutil.rmtree(left_over)
+        shutil.rmtree(left_over, ignore_errors=True)  # its initdb may still be ending
     new = data.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}")
-    handed_over = data.with_name(f"{_UNFINISHED}password")
+    handed_over = data.with_name("new.password")
     new_password(home, ADMIN)
     try:
         new.mkdir(mode=PRIVATE_FOLDER)

@@ -76,7 +76,11 @@ def start(
         write_private(home, _record_file(home, name), json.dumps(facts) + "\n")
 
     home.folder(home.services)
-    pid = start_detached(command, home=home, log=log, env=env, record=record)
+    try:
+        pid = start_detached(command, home=home, log=log, env=env, record=record)
+    except ServiceError:
+        _record_file(home, name).unlink(missing_ok=True)
+        raise
     return Detached(name, pid, process_birth(pid) or "", port)
 
 

@@ -21,6 +21,7 @@ from storage.supervision import (
     LOOPBACK,
     bound_log,
     end,
+    explained,
     free_port,
     locked,
     process_birth,
@@ -107,21 +108,14 @@ class EmbeddedPostgres:
             InputError: the home cannot be used.
             ServiceError: the server does not come up; says why, with the end of its log.
         """
-        use_services(self.home)
-        running = self.url()
-        if running is not None:
-            return running
-        with locked(self.home, LOCK):
-            running = self.url()  # somebody else may have started it meanwhile
+        with explained("The embedded PostgreSQL cannot be started", self.home):
+            use_services(self.home)
+            running = self.url()
             if running is not None:
                 return running
-            try:
-                return self._start()
-            except OSError as error:
-                raise ServiceError(
-                    f"The embedded PostgreSQL cannot be started: {error.strerror}: "
-                    f"{error.filename or self.home.path}."
-                ) from error
+            with locked(self.home, LOCK):
+                # Somebody else may have started it meanwhile.
+                return self.url() or self._start()
 
     def stop(self) -> bool:
         """Stop the server: sessions are ended, commits are kept.
@@ -180,7 +174,7 @@ class EmbeddedPostgres:
             lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
             pid, port = int(lines[0]), int(lines[3])
             data = self.data.stat()
-        except (FileNotFoundError, IndexError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
             return None  # not there, or being written this moment
         except PermissionError as error:
             raise ServiceError(

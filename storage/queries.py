@@ -125,6 +125,21 @@ class AttemptDetails(AttemptSummary):
     verifications: list[VerificationSummary]
 
 
+class SubtaskDetails(TypedDict):
+    """A stored subtask, and the run that it is part of."""
+
+    subtask_id: int
+    key: str
+    status: str
+    project_id: int
+    repo_path: str
+    ws_id: str
+    run_id: str
+    workstream_status: str
+    base_commit: str
+    plan: dict[str, Any]
+
+
 @cache
 def statement(name: str) -> bytes:
     """Return the SQL of that name."""
@@ -165,6 +180,18 @@ def find_run(connection: psycopg.Connection[Any], run_id: str) -> RunRow | None:
     exact = [row for row in found if row["run_id"] == run_id]
     only = exact or found
     return cast("RunRow", only[0]) if len(only) == 1 else None
+
+
+def find_subtask(connection: psycopg.Connection[Any], subtask: int | str) -> SubtaskDetails | None:
+    """Return the stored subtask with that id, or the latest one with that key."""
+    by_id = isinstance(subtask, int) or subtask.isdecimal()
+    found = _fetch(
+        connection,
+        "subtask",
+        subtask_id=int(subtask) if by_id else None,
+        key=None if by_id else subtask,
+    )
+    return cast("SubtaskDetails", found[0]) if found else None
 
 
 def list_steps(connection: psycopg.Connection[Any], run_id: str) -> list[StepSummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from storage import launch
 from storage.exceptions import ServiceError
-from storage.home import PRIVATE_FILE
+from storage.home import ENVIRONMENT_VARIABLE, PRIVATE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,32 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 LOG_LIMIT = 4_000_000  # bytes; one older file of the same size is kept
 _LOCK_POLL_S = 0.02
+
+
+@contextmanager
+def explained(what: str, home: Home) -> Iterator[None]:
+    """Turn what the system refuses us (a full disk, files of another user) into a clear error.
+
+    Args:
+        what: what cannot be done then, the beginning of a sentence.
+        home: the home that it is done in.
+
+    Raises:
+        ServiceError: the system refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = (
+            f"Was {home.path} used by root or another user? Run as that user, or set "
+            f"{ENVIRONMENT_VARIABLE} to another folder."
+            if isinstance(error, PermissionError)
+            else f"{ENVIRONMENT_VARIABLE} may name a folder on another disk."
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+            else ""
+        )
+        where = error.filename or home.path
+        raise ServiceError(f"{what}: {where}: {error.strerror or error}. {hint}".strip()) from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, insert, literal, select, update
+from sqlalchemy import Text, cast, func, insert, literal, select, update
 
 from storage import models
 from storage.exceptions import GreenlineError, InputError
@@ -21,7 +21,7 @@ from storage.text import clean_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Table
+    from sqlalchemy import ColumnElement, Table
     from sqlalchemy.orm import Session
 
 
@@ -145,26 +145,34 @@ def change_state(
     new: dict[str, Any] = {entity.column: to_state, **(values or {})}
     if "updated_at" in table.c:
         new["updated_at"] = func.now()
-    moved = session.execute(
-        update(table)
-        .where(table.c[entity.key] == key, table.c[entity.column] == from_state)
-        .values(new)
-        .returning(*(table.c[name] if name else literal(None) for name in _whereabouts(entity)))
-    ).first()
-    if moved is None:
-        actual = current_state(session, entity_type, key)
-        raise StateConflict(entity_type, key, from_state, actual, to_state)
     payload = {"id": key, "from": from_state, "to": to_state, **(cause.payload or {})}
     if cause.reason is not None:
         payload["reason"] = cause.reason
-    session.execute(
-        insert(models.events).values(
-            run_id=moved[0] or cause.run_id,
-            ws_id=moved[1] or cause.ws_id,
-            event_type=f"{entity_type}_status_changed",
-            payload_json=clean_json(payload),
-        )
+    # Both in one statement: no row was moved, no event is written.
+    run_id, ws_id = _whereabouts(entity, cause)
+    moved = (
+        update(table)
+        .where(table.c[entity.key] == key, table.c[entity.column] == from_state)
+        .values(new)
+        .returning(run_id.label("run_id"), ws_id.label("ws_id"))
+        .cte("moved")
     )
+    told = session.execute(
+        insert(models.events)
+        .from_select(
+            ["run_id", "ws_id", "event_type", "payload_json"],
+            select(
+                moved.c.run_id,
+                moved.c.ws_id,
+                literal(f"{entity_type}_status_changed", Text),
+                literal(clean_json(payload), models.events.c.payload_json.type),
+            ),
+        )
+        .returning(models.events.c.id)
+    ).first()
+    if told is None:
+        actual = current_state(session, entity_type, key)
+        raise StateConflict(entity_type, key, from_state, actual, to_state)
     return from_state
 
 
@@ -196,10 +204,10 @@ def record_refusal(
     entity = ENTITIES.get(error.entity_type)
     run_id, ws_id = cause.run_id, cause.ws_id
     if entity is not None:
-        columns = [entity.table.c[name] if name else literal(None) for name in _whereabouts(entity)]
-        found = session.execute(select(*columns).where(entity.table.c[entity.key] == key)).first()
+        where = select(*_whereabouts(entity, cause)).where(entity.table.c[entity.key] == key)
+        found = session.execute(where).first()
         if found is not None:
-            run_id, ws_id = found[0] or run_id, found[1] or ws_id
+            run_id, ws_id = found
     payload = {
         "entity": error.entity_type,
         "id": key,
@@ -220,5 +228,10 @@ def record_refusal(
         )
 
 
-def _whereabouts(entity: Entity) -> tuple[str | None, str | None]:
-    return entity.run_id, entity.ws_id
+def _whereabouts(entity: Entity, cause: Cause) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Return the run and the workstream of a row, from where it says so or from the cause."""
+    column = entity.table.c
+    return (
+        cast(column[entity.run_id], Text) if entity.run_id else literal(cause.run_id, Text),
+        cast(column[entity.ws_id], Text) if entity.ws_id else literal(cause.ws_id, Text),
+    )

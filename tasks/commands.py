@@ -35,7 +35,7 @@ def command_problem(
     if not words:
         return f"{received(command)} names no program"
     return _shell_problem(words, command) or _placeholder_problem(
-        words, set(required), {*required, *allowed}
+        words, command, set(required), {*required, *allowed}
     )
 
 
@@ -79,7 +79,9 @@ def _shell_problem(words: Sequence[str], command: str) -> str | None:
     return None
 
 
-def _placeholder_problem(words: Sequence[str], required: set[str], known: set[str]) -> str | None:
+def _placeholder_problem(
+    words: Sequence[str], command: str, required: set[str], known: set[str]
+) -> str | None:
     found = {name for word in words for name in _PLACEHOLDER.findall(word)}
     unknown = sorted(found - known)
     if unknown:
@@ -88,7 +90,7 @@ def _placeholder_problem(words: Sequence[str], required: set[str], known: set[st
     missing = sorted(required - found)
     if missing:
         names = " and ".join(f"{{{name}}}" for name in missing)
-        return f"lacks {names}: received {received(shlex.join(words))}; {_PURPOSE[missing[0]]}"
+        return f"lacks {names}: received {received(command)}; {_PURPOSE[missing[0]]}"
     if any(f"{{{_SEVERAL}}}" in word and word != f"{{{_SEVERAL}}}" for word in words):
         return "has {files} inside a word: it stands for several arguments, so write it alone"
     return None

@@ -33,7 +33,15 @@ from tasks.plan_model import (
 )
 from tasks.plan_structure import nodes_of, structure_problems
 from tasks.plan_yaml import Document, read_document, read_text, with_lines
-from tasks.problems import DocumentError, Location, Problem, known_keys, problems_of, received
+from tasks.problems import (
+    DocumentError,
+    Location,
+    Problem,
+    known_keys,
+    path_of,
+    problems_of,
+    received,
+)
 
 __all__ = [
     "AssignedTo",
@@ -143,7 +151,11 @@ def _parse(
 
 
 def _sorted(document: Document, found: list[tuple[Location, str]]) -> list[Problem]:
-    """Return all problems of a document in the order of its lines."""
-    problems = [*document.problems, *(document.problem(*each) for each in found)]
-    unique = dict.fromkeys(problems)
+    """Return all problems of a document in the order of its lines.
+
+    Of a value that could not be read only that is told, not what was made of it.
+    """
+    unread = {problem.path for problem in document.problems}
+    made = [document.problem(*each) for each in found if path_of(each[0]) not in unread]
+    unique = dict.fromkeys([*document.problems, *made])
     return sorted(unique, key=lambda problem: problem.line or 0)

@@ -11,6 +11,8 @@ from tasks.plan_model import FeaturePlan
 # Lines that a block of text shows exactly as they are: no white space at their ends, none that only
 # looks like some, and the first one not indented.
 _TAME = re.compile(r"(?:[!-~¡-ɏ]+(?: +[!-~¡-ɏ]+)*)(?:\n+ *[!-~¡-ɏ]+(?: +[!-~¡-ɏ]+)*)+")
+# Characters that a line of YAML could end with, or that nobody sees: escapes show them.
+_ODD = re.compile(r"[^\n\x20-\x7e\u00a1-\u1fff\u2030-\ud7ff\uf900-\ufefe\U00010000-\U0010ffff]")
 _FLOW_LISTS = {"context_files", "depends_on"}
 _WIDTH = 4096
 
@@ -35,7 +37,7 @@ def _shaped(value: Any, name: str = "") -> Any:
     from ruamel.yaml.scalarstring import LiteralScalarString  # noqa: PLC0415
 
     if isinstance(value, dict):
-        mapping = CommentedMap((key, _shaped(inner, key)) for key, inner in value.items())
+        mapping = CommentedMap((_exact(key), _shaped(inner, key)) for key, inner in value.items())
         if name == "replay":
             mapping.fa.set_flow_style()
         return mapping
@@ -44,6 +46,13 @@ def _shaped(value: Any, name: str = "") -> Any:
         if name in _FLOW_LISTS:
             items.fa.set_flow_style()
         return items
-    if isinstance(value, str) and _TAME.fullmatch(value):
-        return LiteralScalarString(value)
+    if isinstance(value, str):
+        return LiteralScalarString(value) if _TAME.fullmatch(value) else _exact(value)
     return value
+
+
+def _exact(text: str) -> str:
+    """Return a text that is written with escapes where a reader could take it for another."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString  # noqa: PLC0415
+
+    return DoubleQuotedScalarString(text) if _ODD.search(text) else text

@@ -152,7 +152,8 @@ def _message(entry: Any, location: Location, model: type[BaseModel]) -> str:
 def _scalar_message(kind: str, value: object, context: Mapping[str, Any]) -> str:
     """Say that a text, a word of a list or a boolean was expected."""
     if kind == "literal_error":
-        return f"must be one of {context['expected']}; received {received(value)}"
+        one_of = "one of " if " or " in context["expected"] else ""
+        return f"must be {one_of}{context['expected']}; received {received(value)}"
     if kind == "bool_type":
         return f"must be true or false, received {received(value)}"
     quote = isinstance(value, bool | int | float)

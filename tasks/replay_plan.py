@@ -175,10 +175,11 @@ def _one_line(
 
 
 def _check_gaps(git: Git, ordered: Sequence[PastCommit], notes: list[str]) -> None:
-    """Compare the tree that the plan makes with history's, and note or refuse what it lacks."""
+    """Compare the tree that the plan makes with history's, and note what it lacks."""
     made = _needed_blobs(git, ordered[0].parents[0])
     skipped: list[PastCommit] = []
     noted: set[str] = set()
+    told: set[str] = set()
     for before, commit in zip([None, *ordered], ordered, strict=False):
         written = [commit.only("test"), commit.only("source")]
         made.update({change.path: change.oid for change in written})
@@ -193,12 +194,13 @@ def _check_gaps(git: Git, ordered: Sequence[PastCommit], notes: list[str]) -> No
         for other in skipped:
             changed = {change.path for change in other.needed}
             both, taken = changed & lacking, changed & {change.path for change in written}
-            if both and taken:
-                raise ReplayPlanError(
+            if both and taken and other.sha not in told:
+                told.add(other.sha)
+                notes.append(
                     f"{commit.short} ({commit.subject}) builds on {other.short} ({other.subject}), "
                     f"which is not in the plan and changed {', '.join(sorted(both))} together with "
-                    f"{', '.join(sorted(taken))}: give it too if it can be replayed, else end "
-                    "before it or begin after it"
+                    f"{', '.join(sorted(taken))}: the steps may fail for that; give it too if it "
+                    "can be replayed, else end before it or begin after it"
                 )
         fresh = sorted(lacking - noted)
         if fresh:

@@ -12,12 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tasks.clone import ProjectClone
-from tasks.git import joined, records
+from tasks.git import RefMoved, joined, records
+from tasks.index import Snapshot
 from tasks.manifest import Change, Changes, Manifest, entry_at, scan
 from tasks.scope import ScopeViolation, is_swept, scope_violations
 from tasks.trees import remove
 from tasks.undo import remove_within
-from tasks.worktree import SandboxError, Snapshot, Worktree, in_cache
+from tasks.worktree import SandboxError, Worktree, in_cache
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -72,7 +73,15 @@ class Sandbox(Worktree):
     # --- before and after an agent
 
     def manifest(self) -> Manifest:
-        """Note the worktree's state, before somebody else gets to it."""
+        """Note the worktree's state, before an agent or a test gets to it.
+
+        Raises:
+            RefMoved: the branch is not where this sandbox put it: somebody else works on it.
+        """
+        if not self._is_on_head():
+            at = self.clone.git.resolve(self.ref)
+            told = f"{self.ref} is at {at}, expected {self._head}"
+            raise RefMoved(("rev-parse", self.ref), 0, told)
         self._own_git.remember()
         return scan(self.path, settle=True)
 
@@ -84,13 +93,14 @@ class Sandbox(Worktree):
         Returns:
             The paths that were restored.
         """
-        tracked = self._listing(self.tree())
+        self._index.load(self.tree())
+        tracked = self._index.listing(self.tree())
         before = self._known_clean()
-        changes = self._real_changes(before, scan(self.path), tracked)
+        changes = self._real_changes(before, scan(self.path))
         disturbed = changes.where(lambda change: change.path in tracked)
         self._put_back(before, disturbed, tracked)
         if not self._own_git.is_intact():
-            self._own_git.write(self._head, self._control / "index")
+            self._own_git.write(self._head, self._index.file)
         now = scan(self.path)
         self._setup = {
             path: entry for path, entry in now.entries.items() if path not in before.entries
@@ -102,8 +112,9 @@ class Sandbox(Worktree):
 
     def changes_since(self, before: Manifest) -> Changes:
         """What differs now, caches left out and files that were only touched too."""
-        tracked = self._listing(self.tree())
-        changes = self._real_changes(before, scan(self.path), tracked)
+        self._index.load(self.tree())
+        tracked = self._index.listing(self.tree())
+        changes = self._real_changes(before, scan(self.path))
         return changes.where(lambda change: not in_cache(change, tracked))
 
     def examine(self, before: Manifest, file_path: str) -> Examined:
@@ -115,11 +126,12 @@ class Sandbox(Worktree):
         Raises:
             GitError: git cannot write the tree.
         """
-        tampered = self._check_control()
-        self._load_index(self.tree())
+        tampered = self._check_control() + self._put_branch_back()
+        self._current = None
+        self._index.load(self.tree())
         after = scan(self.path)
-        tracked = self._listing(self.tree())
-        everything = self._real_changes(before, after, tracked)
+        tracked = self._index.listing(self.tree())
+        everything = self._real_changes(before, after)
         caches = everything.where(lambda change: in_cache(change, tracked))
         changes = everything.where(lambda change: not in_cache(change, tracked))
         ignored = self._ignored(changes, file_path)
@@ -139,7 +151,7 @@ class Sandbox(Worktree):
             self._current = (snapshot.tree, now)
         if own_git_changed:
             tampered += (".git",)
-            self._own_git.write(self._head, self._control / "index")
+            self._own_git.write(self._head, self._index.file)
         return Examined(
             violations=violations,
             tree=snapshot.tree,
@@ -157,17 +169,19 @@ class Sandbox(Worktree):
             before: the worktree's state before the run, such as `Examined.manifest`.
         """
         self._check_control()
-        tree = self._index[0]
+        self._put_branch_back()
+        tree = self._current[0] if self._current else self.tree()
+        self._index.load(tree)
         after = scan(self.path)
-        tracked = self._listing(tree)
-        changes = self._real_changes(before, after, tracked)
+        tracked = self._index.listing(tree)
+        changes = self._real_changes(before, after)
         if before.root == after.root:
             lost = self._put_back(before, changes, tracked)
             now = scan(self.path) if changes else after
         else:
             lost, now = self._restore_whole(tree)
         if not self._own_git.is_intact():
-            self._own_git.write(self._head, self._control / "index")
+            self._own_git.write(self._head, self._index.file)
         if self._current and self._current[0] == tree:
             self._current = (tree, now)
         told = changes.where(lambda change: not in_cache(change, tracked))
@@ -183,14 +197,14 @@ class Sandbox(Worktree):
         ]
         if not made:
             return ()
-        rules = self._control / "ignores"
+        rules = self._index.control / "ignores"
         remove(rules)
         rules.mkdir()
-        for path, entry in self._listing(self.tree()).items():
+        for path, entry in self._index.listing(self.tree()).items():
             if path.rpartition("/")[2] == ".gitignore" and entry.mode.startswith("100"):
                 (rules / path).parent.mkdir(parents=True, exist_ok=True)
                 (rules / path).write_bytes(self.git.blob(entry.oid))
-        git = self.clone.with_files(rules, self._control / "index")
+        git = self.clone.with_files(rules, self._index.file)
         # This one command knows no literal paths; a leading `./` keeps `:` from being a pattern.
         options = ("--no-literal-pathspecs", "check-ignore", "--no-index", "-z", "--stdin")
         asked = git.run(*options, stdin=joined(f"./{path}" for path in made), ok=(0, 1))
@@ -225,7 +239,7 @@ class Sandbox(Worktree):
 
     def _check_only(self, file_path: str, tree: str) -> None:
         """Make sure by git's own word that a tree differs from the head's by one file at most."""
-        changed = self._learn(self.tree(), tree)
+        changed = self._index.difference(self.tree(), tree)
         if changed - {file_path}:
             raise SandboxError(
                 f"the tree {tree} differs from the head by {', '.join(sorted(changed))}, "

@@ -6,20 +6,18 @@ lies in the worktree (see `tasks.own_git`). The scope gate is in `tasks.sandbox`
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from storage.exceptions import GreenlineError
-from tasks.git import GitError, TreeEntry, joined, records
+from tasks.git import GitError, TreeEntry, records
+from tasks.index import Index, Snapshot
 from tasks.manifest import Changes, Entry, Manifest, compare, entry_at, scan
 from tasks.own_git import OwnGit
-from tasks.scope import LARGEST_FILE, is_cache
+from tasks.scope import is_cache
 from tasks.trees import remove, write_private
-from tasks.undo import is_reached, put_back, remove_within, restore_exactly
+from tasks.undo import put_back, remove_within, restore_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,28 +28,12 @@ if TYPE_CHECKING:
     from tasks.manifest import Change
 
 
-LISTINGS = 4
-"""How many trees' contents are remembered; an attempt needs two."""
-
-FOLDER = "040000"
-SUBMODULE = "160000"
+SETUP = "setup.json"
+"""Where it is noted what a set-up made, for whoever takes the worktree over."""
 
 
 class SandboxError(GreenlineError):
     """A worktree could not be brought into the state it should have."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A state of the worktree in git.
-
-    Attributes:
-        tree: the tree's id.
-        left_out: paths that are not in it: too large, or nothing that git keeps.
-    """
-
-    tree: str
-    left_out: tuple[str, ...] = ()
 
 
 class Worktree:
@@ -70,16 +52,13 @@ class Worktree:
         self.clone = clone
         self.path = path
         self.branch = branch
-        self._control = path.with_name(path.name + ".control")
-        self.git: Git = clone.with_files(path, self._control / "index")
+        self._index = Index(clone, path, path.with_name(path.name + ".control"))
+        self.git: Git = self._index.git
         self._own_git = OwnGit(path, clone, branch)
         self._head = ""
         self._setup: dict[str, Entry] = {}
         self._clean: tuple[str, Manifest] | None = None  # a commit, and the worktree at it
         self._current: tuple[str, Manifest] | None = None  # a tree, and the worktree at it
-        self._index: tuple[str, Entry | None] = ("", None)  # the tree in the index, and the file
-        self._trees: dict[str, str] = {}  # commit → its tree
-        self._listings: dict[str, dict[str, TreeEntry]] = {}  # tree → what is in it
         self.needs_set_up = True
 
     @classmethod
@@ -118,7 +97,7 @@ class Worktree:
         if head is None:
             raise SandboxError(f"the clone {clone.path} has no branch {branch}")
         made._head = head
-        noted = made._control / "setup.json"
+        noted = made._index.control / SETUP
         if noted.is_file() and path.is_dir():
             saved = json.loads(noted.read_text())
             made._setup = {name: _entry(fields) for name, fields in saved.items()}
@@ -144,10 +123,7 @@ class Worktree:
         Raises:
             GitError: there is no such commit.
         """
-        named = commit or self._head
-        if named not in self._trees:
-            self._trees[named] = self.git.tree_of(named)
-        return self._trees[named]
+        return self._index.tree_of(commit or self._head)
 
     def files(self, commit: str | None = None) -> frozenset[str]:
         """The files and links of a commit, of the head by default.
@@ -155,7 +131,7 @@ class Worktree:
         Raises:
             GitError: there is no such commit.
         """
-        return frozenset(_blobs(self._listing(self.tree(commit))))
+        return frozenset(_blobs(self._index.listing(self.tree(commit))))
 
     def changed_files(self, older: str, newer: str) -> tuple[str, ...]:
         """The paths that differ between two commits or trees, sorted.
@@ -177,18 +153,8 @@ class Worktree:
         Raises:
             GitError: git cannot write it.
         """
-        self._load_index(self.tree())
-        staged: list[str] = []
-        left_out: list[str] = []
-        for path in paths:
-            (staged if self._can_be_staged(path) else left_out).append(path)
-        staged = [path for path in staged if is_reached(self.path, path)]
-        if staged:
-            options = ("--add", "--remove", "--replace", "-z", "--stdin")
-            self.git.run("update-index", *options, stdin=joined(sorted(staged)))
-        tree = self.git.text("write-tree") if staged else self._index[0]
-        self._index_holds(tree)
-        return Snapshot(tree, tuple(left_out))
+        self._index.load(self.tree())
+        return self._index.stage(paths)
 
     def commit(self, tree: str, message: str, parents: Sequence[str] | None = None) -> str:
         """Write a commit, on top of the head by default; no branch moves.
@@ -199,7 +165,7 @@ class Worktree:
         over = [self._head] if parents is None else parents
         options = [word for parent in over for word in ("-p", parent)]
         made = self.git.text("commit-tree", tree, *options, stdin=message.encode())
-        self._trees[made] = tree
+        self._index.has_tree(made, tree)
         return made
 
     def advance(self, new: str, expected_old: str) -> None:
@@ -211,9 +177,9 @@ class Worktree:
         self.clone.verify()
         self.git.move_ref(self.ref, new, expected_old)
         self._head = new
-        if self._current and self._current[0] == self.tree(new) == self._index[0]:
+        if self._current and self._current[0] == self.tree(new) == self._index.tree:
             self._clean = (new, self._current[1])
-            self._own_git.write(new, self._control / "index")
+            self._own_git.write(new, self._index.file)
         self._current = None
 
     def keep_failed(self, number: int, tree: str, message: str) -> str:
@@ -245,7 +211,7 @@ class Worktree:
         if lost is None:
             lost, reached = self._restore_whole(self.tree())
             self._clean = (self._head, reached)
-        self._own_git.write(self._head, self._control / "index")
+        self._own_git.write(self._head, self._index.file)
         self.needs_set_up = self.needs_set_up or bool(lost)
         return lost
 
@@ -265,19 +231,18 @@ class Worktree:
         self.clone.verify()
         self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.path.mkdir(mode=0o700)
-        self._control.mkdir(parents=True, mode=0o700)
-        self.git.run("read-tree", "--reset", "-u", self._head)
-        self._index_holds(self.tree())
-        self._own_git.write(self._head, self._control / "index")
+        self._index.control.mkdir(mode=0o700)
+        self._index.check_out(self._head)
+        self._own_git.write(self._head, self._index.file)
         self._clean = (self._head, scan(self.path))
         self.needs_set_up = True
 
     def _discard(self) -> None:
         remove(self.path)
-        remove(self._control)
+        remove(self._index.control)
 
     def _note_setup(self) -> None:
-        write_private(self._control / "setup.json", json.dumps(self._setup).encode())
+        write_private(self._index.control / SETUP, json.dumps(self._setup).encode())
 
     def _known_clean(self) -> Manifest:
         if self._clean is None or self._clean[0] != self._head:
@@ -287,54 +252,34 @@ class Worktree:
     def _check_control(self) -> tuple[str, ...]:
         """Put right what was tampered with in the clone or in our index, and name it."""
         found = self.clone.verify()
-        if self._index[0] and entry_at(self._control / "index") != self._index[1]:
-            remove(self._control / "index")
-            self.git.run("read-tree", self._index[0])
-            self._index_holds(self._index[0])
+        if self._index.is_mended():
             found += ("index",)
         return found
 
-    def _load_index(self, tree: str) -> None:
-        if self._index[0] != tree:
-            self.git.run("read-tree", "--reset", tree)
-            self._index_holds(tree)
+    def _put_branch_back(self) -> tuple[str, ...]:
+        """Undo what a stranger's process did to the branch; it is named if it did.
 
-    def _index_holds(self, tree: str) -> None:
-        self._index = (tree, entry_at(self._control / "index"))
+        Only for right after such a process: at any other time a branch that moved is somebody's
+        doing who had a right to, and an error.
+        """
+        remove(self.clone.path / f"{self.ref}.lock")
+        if self._is_on_head():
+            return ()
+        remove(self.clone.path / self.ref)
+        self.git.run("update-ref", "--no-deref", self.ref, self._head)
+        return (self.ref,)
 
-    def _listing(self, tree: str) -> dict[str, TreeEntry]:
-        if tree not in self._listings:
-            while len(self._listings) >= LISTINGS:
-                del self._listings[next(iter(self._listings))]
-            self._listings[tree] = self.git.listing(tree)
-        return self._listings[tree]
+    def _is_on_head(self) -> bool:
+        """Whether the branch is where Greenline put it, by a look at its file (no process)."""
+        file = self.clone.path / self.ref
+        entry = entry_at(file)
+        plain = entry is not None and entry.kind == "file"
+        return plain and file.read_bytes() == f"{self._head}\n".encode()
 
-    def _learn(self, old: str, new: str) -> set[str]:
-        """Which paths differ between two trees; what is in the new one is known from then on."""
-        if old == new:
-            return set()
-        changed = {}
-        told = records(self.git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new))
-        for told_of, path in zip(told, told, strict=True):
-            _, mode, _, oid, status = told_of.split(" ")
-            changed[path] = None if status == "D" else TreeEntry(mode, "blob", oid)
-        # A folder that came to nothing is not told of; such trees are read when they are needed.
-        if all(entry is not None and entry.mode != SUBMODULE for entry in changed.values()):
-            listing = dict(self._listing(old))
-            for path, entry in changed.items():
-                folders = (str(up) for up in PurePosixPath(path).parents if str(up) != ".")
-                listing |= {up: TreeEntry(FOLDER, "tree", "") for up in folders}
-                listing |= {path: entry} if entry else {}
-            self._listings[new] = listing
-        return set(changed)
-
-    def _real_changes(
-        self, before: Manifest, after: Manifest, tracked: dict[str, TreeEntry]
-    ) -> Changes:
+    def _real_changes(self, before: Manifest, after: Manifest) -> Changes:
         """The changes, with each file that was only touched taken out or called modified."""
         changes = compare(before, after)
-        touched = [path for path in changes.paths("touched") if path in tracked]
-        same = self._same(touched, tracked)
+        same = self._index.unchanged(changes.paths("touched"))
         return Changes(
             tuple(
                 change._replace(what="modified") if change.what == "touched" else change
@@ -342,40 +287,6 @@ class Worktree:
                 if change.what != "touched" or change.path not in same
             )
         )
-
-    def _same(self, paths: Iterable[str], tracked: dict[str, TreeEntry]) -> set[str]:
-        """Which files have the bytes that git checks out there."""
-        same, other = set(), {}
-        for path in paths:
-            content = (self.path / path).read_bytes()
-            head = b"blob %d\0" % len(content)
-            digest = hashlib.new(self.clone.object_format, head + content).hexdigest()
-            if digest == tracked[path].oid:
-                same.add(path)
-            else:
-                other[path] = content
-        if other:
-            # Line ends and `ident` are converted on the way out: only git knows what it writes.
-            beside = self._control / "compare"
-            remove(beside)
-            options = ("-f", "-q", f"--prefix={beside}/", "-z", "--stdin")
-            self.git.run("checkout-index", *options, stdin=joined(other))
-            same |= {path for path in other if (beside / path).read_bytes() == other[path]}
-            remove(beside)
-        return same
-
-    def _can_be_staged(self, path: str) -> bool:
-        if not is_reached(self.path, path):
-            return True  # it is not there: a link is, and staged in its place
-        entry = entry_at(self.path / path)
-        if entry is None:
-            return True
-        parts = path.lower().split("/")
-        if entry.kind not in {"file", "link"} or any(part in {".git", "git~1"} for part in parts):
-            return False
-        if entry.kind == "file" and entry.nlink == 1 and entry.mode & 0o7600 != 0o600:
-            (self.path / path).chmod(entry.mode & 0o777 | 0o600)  # unreadable or setuid
-        return entry.kind == "link" or entry.size <= LARGEST_FILE
 
     def _put_back(
         self, before: Manifest, changes: Changes, tracked: dict[str, TreeEntry]
@@ -386,25 +297,22 @@ class Worktree:
             remove_within(self.path, path)
         kept = changes.where(lambda change: not in_cache(change, tracked))
         lost = put_back(self.git, self.path, before, kept, tracked)
-        self._index_holds(self._index[0])  # restored files have new times in it
+        self._index.holds(self._index.tree)  # restored files have new times in it
         return lost
 
     def _reset_by_manifest(
         self, now: Manifest, commit: str, clean: Manifest
     ) -> tuple[str, ...] | None:
         """Undo what differs from the last clean state; None where that does not lead there."""
-        tracked = self._listing(self.tree(commit))
-        self._load_index(self.tree(commit))  # first: what git would check out is read from it
-        changes = self._real_changes(clean, now, tracked)
+        self._index.load(self.tree(commit))
+        tracked = self._index.listing(self._index.tree)
+        changes = self._real_changes(clean, now)
         lost = self._put_back(clean, changes, tracked)
-        if commit != self._head:
-            step = self.git.call("read-tree", "-m", "-u", commit, self._head)
-            if step.status != 0:
-                return None
-            self._index_holds(self.tree())
+        if commit != self._head and not self._index.check_out(commit, self._head):
+            return None
         reached = scan(self.path)
         if commit == self._head:
-            left = self._real_changes(clean, reached, tracked).where(
+            left = self._real_changes(clean, reached).where(
                 lambda change: change.what != "beyond" and not in_cache(change, tracked)
             )
             if set(left.paths()) - set(lost):
@@ -414,15 +322,13 @@ class Worktree:
 
     def _restore_whole(self, tree: str) -> tuple[tuple[str, ...], Manifest]:
         """Write every file of a tree anew and remove all that neither it nor the set-up has."""
-        tracked = self._listing(tree)
-        remove(self._control / "index")
-        self._control.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.git.run("read-tree", tree)
+        tracked = self._index.listing(tree)
+        self._index.read_anew(tree)
         try:
             lost = restore_exactly(self.git, self.path, tracked, self._setup)
         except GitError as error:
             raise SandboxError(f"the worktree {self.path} cannot be restored: {error}") from error
-        self._index_holds(tree)
+        self._index.holds(tree)
         reached = scan(self.path)
         strange = _blobs(tracked) ^ {
             path

@@ -67,7 +67,9 @@ def ledger_server(_clean_environment: None) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="greenline-tests-"))
     server = EmbeddedPostgres(Home(folder / "home").ensure())
     try:
-        yield server.start()
+        url = server.start()
+        _administer(str(server.admin_url()), "ALTER ROLE {} CREATEDB", str(urlsplit(url).username))
+        yield url
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)

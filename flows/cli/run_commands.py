@@ -61,9 +61,8 @@ def init(
     json_output: Json = False,
 ) -> None:
     """Write a greenline.toml by looking at the repository."""
-    from tasks.init_config import propose_settings  # noqa: PLC0415
-
     from tasks.config import FILE_NAME  # noqa: PLC0415
+    from tasks.init_config import propose_settings  # noqa: PLC0415
     from tasks.repository import UserRepository  # noqa: PLC0415
 
     repository = UserRepository.open(repo)
@@ -75,7 +74,7 @@ def init(
     target = repository.path / FILE_NAME
     if target.exists() and not force:
         raise InputError(f"{target} is there already; --force replaces it")
-    text = propose_settings(repository.path)
+    text = propose_settings(repository.path, default_branch=repository.default_branch)
     target.write_text(text, encoding="utf-8")
     if json_output:
         print_json({"path": str(target), "settings": text})
@@ -120,13 +119,18 @@ def decompose(
     json_output: Json = False,
 ) -> None:
     """Store the small form of a plan: the steps of one stored subtask."""
+    from storage.database import Database  # noqa: PLC0415
     from tasks.decompose import store_decomposition  # noqa: PLC0415
-
-    from flows.cli.database import open_database  # noqa: PLC0415
     from tasks.plan import load_decomposition  # noqa: PLC0415
 
     decomposition = load_decomposition(file)
-    stored = store_decomposition(open_database(), decomposition)
+    database = Database.open()
+    try:
+        stored = store_decomposition(database, decomposition)
+    finally:
+        database.dispose()
+    for line in stored.warnings:
+        note(f"note: {line}")
     if json_output:
         print_json({"subtask_id": stored.subtask_id, "step_ids": stored.step_ids})
     else:

@@ -43,7 +43,7 @@ class AttemptHistory(Base):
             attempts.c.active,
         )
         query = select(attempts).where(*chosen).order_by(attempts.c.number.desc())
-        rows = cast("list[AttemptRow]", self._rows(query.with_for_update()))
+        rows = cast("list[AttemptRow]", self._rows(query.with_for_update(key_share=True)))
         running = [row["number"] for row in rows if row["status"] == AttemptStatus.IN_PROGRESS]
         if running:
             raise InputError(

@@ -74,6 +74,7 @@ class Attempts(AttemptHistory, Plan, Runs):
             if there is not None:
                 return cast("AttemptRow", there)
         else:
+            # A statement of its own: it sees what was committed while the lock was waited for.
             latest = select(func.coalesce(func.max(attempts.c.attempt_no), 0)).where(*tries)
             attempt_no = int(self._scalar(latest)) + 1
         steps = models.steps
@@ -124,7 +125,9 @@ class Attempts(AttemptHistory, Plan, Runs):
         """
         attempts = models.step_attempts
         status = one_of(AttemptStatus, status, "status")
-        found = self._row(select(attempts).where(attempts.c.id == attempt_id).with_for_update())
+        found = self._row(
+            select(attempts).where(attempts.c.id == attempt_id).with_for_update(key_share=True)
+        )
         if found is None:
             raise NotInLedgerError("attempt", attempt_id)
         before = cast("AttemptRow", found)
@@ -180,7 +183,9 @@ class Attempts(AttemptHistory, Plan, Runs):
         """
         attempts = models.step_attempts
         there = self._row(
-            select(attempts.c.result_json).where(attempts.c.id == attempt_id).with_for_update()
+            select(attempts.c.result_json)
+            .where(attempts.c.id == attempt_id)
+            .with_for_update(key_share=True)
         )
         if there is None:
             raise NotInLedgerError("attempt", attempt_id)
@@ -215,7 +220,9 @@ class Attempts(AttemptHistory, Plan, Runs):
             select(runs.c.run_id, features.c.project_id)
             .join_from(runs, features, runs.c.feature_id == features.c.id, isouter=True)
             .where(runs.c.run_id == run_id)
-            .with_for_update(of=runs)  # who records the same attempt at once waits here
+            .with_for_update(
+                of=runs, key_share=True
+            )  # who records the same attempt at once waits here
         )
         if run is None:
             raise NotInLedgerError("run", run_id)

@@ -8,7 +8,7 @@ from storage import queries
 from storage.ledger.base import Base
 
 if TYPE_CHECKING:
-    from storage.queries import AttemptDetails, RunSummary, StepSummary
+    from storage.queries import AttemptDetails, RunSummary, StepSummary, SubtaskDetails
     from storage.rows import CaseResultRow
 
 
@@ -24,6 +24,10 @@ class Reading(Base):
     def list_steps(self, run_id: str) -> list[StepSummary]:
         """Return the steps of a run in plan order with the attempts at them."""
         return queries.list_steps(self._driver, run_id)
+
+    def find_subtask(self, subtask: int | str) -> SubtaskDetails | None:
+        """Return the stored subtask with that id, or the latest one with that key."""
+        return queries.find_subtask(self._driver, subtask)
 
     def step_ids(self, run_id: str) -> dict[tuple[str, int], int]:
         """Return the ids of a run's steps by subtask key and step number, in plan order."""

@@ -111,9 +111,14 @@ def test_the_code_makes_exactly_the_legal_moves_and_leaves_events(database, thin
 def test_a_refused_move_is_told_even_of_a_run_that_is_never_committed(database):
     """The event has a transaction of its own, outside of the one that is rolled back."""
     run_id = str(uuid.uuid4())
-    with pytest.raises(IllegalTransition), database.transaction() as ledger:
-        ledger.create_run(run_id=run_id)
-        ledger.update_run_status(run_id, "completed", reason="hope")
+
+    def begin_at_the_end() -> None:
+        with database.transaction() as ledger:
+            ledger.create_run(run_id=run_id)
+            ledger.update_run_status(run_id, "completed", reason="hope")
+
+    with pytest.raises(IllegalTransition):
+        begin_at_the_end()
     with database.get_connection() as connection:
         assert connection.execute("SELECT * FROM runs").fetchall() == []
         (event,) = connection.execute("SELECT * FROM events").fetchall()
@@ -169,9 +174,9 @@ def test_of_many_who_change_at_once_exactly_one_wins(stored):
 def test_a_lost_race_says_what_state_it_is_in_now(stored):
     with stored.database.transaction() as ledger:
         ledger.update_run_status(stored.run_id, "running")
-    with pytest.raises(StateConflict, match="is in 'running' now"):
-        with stored.database.transaction() as ledger:
-            ledger.update_run_status(stored.run_id, "abandoned", from_status="pending")
+    lost = pytest.raises(StateConflict, match="is in 'running' now")
+    with lost, stored.database.transaction() as ledger:
+        ledger.update_run_status(stored.run_id, "abandoned", from_status="pending")
 
 
 def test_what_is_not_there_is_named(database):
@@ -225,15 +230,15 @@ def test_the_database_holds_work_stages_to_their_order(stored):
 def test_a_stage_that_was_entered_stays_what_it_was(stored):
     with stored.database.transaction() as ledger:
         ledger.enter_stage("unit_testing", ws_id=stored.ws_id)
-    with stored.database.get_connection() as connection:
-        with pytest.raises(psycopg.errors.CheckViolation, match="the stage of a row is fixed"):
-            connection.execute("UPDATE work_stages SET work_stage = 'review'")
+    refused = pytest.raises(psycopg.errors.CheckViolation, match="the stage of a row is fixed")
+    with stored.database.get_connection() as connection, refused:
+        connection.execute("UPDATE work_stages SET work_stage = 'review'")
 
 
 def test_a_guard_in_the_way_of_the_code_surfaces(stored):
     """Were the two tables ever to disagree, nobody would be told that a change was made."""
     with stored.database.get_connection() as connection:
         connection.execute("DELETE FROM legal_transitions WHERE entity = 'run'")
-    with pytest.raises(IntegrityError, match="illegal transition of run"):
-        with stored.database.transaction() as ledger:
-            ledger.update_run_status(stored.run_id, "running")
+    refused = pytest.raises(IntegrityError, match="illegal transition of run")
+    with refused, stored.database.transaction() as ledger:
+        ledger.update_run_status(stored.run_id, "running")

@@ -120,10 +120,12 @@ def assert_clean(sandbox: Sandbox) -> None:
     index = control.with_name("fresh-index")
     Git(sandbox.clone.path, fresh, index).run("read-tree", "--reset", "-u", sandbox.head)
     assert without_git(sandbox.path) == without_git(fresh)
-    assert sandbox.git.run("diff-index", "--cached", sandbox.head) == b""
-    sandbox.git.run("update-index", "-q", "--refresh")
-    assert sandbox.git.run("diff-files") == b""
-    assert sandbox.git.run("ls-files", "--others") == b""
+    ours = Git(sandbox.clone.path, sandbox.path, index)
+    index.write_bytes((control / "index").read_bytes())
+    assert ours.run("diff-index", "--cached", sandbox.head) == b""
+    ours.run("update-index", "-q", "--refresh")
+    assert ours.run("diff-files") == b""
+    assert ours.run("ls-files", "--others") == b""
     assert git(sandbox.path, "status", "--porcelain") == ""
     assert git(sandbox.path, "rev-parse", "HEAD") == sandbox.head
     assert git(sandbox.path, "symbolic-ref", "HEAD") == sandbox.ref
@@ -281,7 +283,9 @@ def test_a_file_whose_line_ends_git_converts_is_restored_byte_for_byte(sandbox):
         (root / "run.bat").write_bytes(b"echo 1ne\r\necho 2wo\r\n")
 
     refused(sandbox, agent, "run.bat")
-    refused(sandbox, lambda root: (root / "run.bat").write_bytes(b"echo one\necho two\n"), "run.bat")
+    refused(
+        sandbox, lambda root: (root / "run.bat").write_bytes(b"echo one\necho two\n"), "run.bat"
+    )
 
 
 def test_a_change_of_the_same_size_with_its_time_put_back(sandbox):
@@ -495,7 +499,7 @@ def test_folders_nested_deeper_than_a_path_may_be_long_are_undone(sandbox):
         os.chdir(root)
         try:
             for _ in range(60):
-                os.mkdir("d" * 200)
+                Path("d" * 200).mkdir()
                 os.chdir("d" * 200)
         finally:
             os.chdir(here)
@@ -640,6 +644,67 @@ def test_an_index_that_was_tampered_with_decides_nothing(sandbox):
     assert_clean(sandbox)
 
 
+def test_refs_that_an_agent_moves_in_greenlines_clone_are_put_back(sandbox):
+    clone = sandbox.clone.git
+    other = sandbox.commit(sandbox.tree(), "Elsewhere\n")
+
+    def move(root):
+        edit(root)
+        clone.run("update-ref", sandbox.ref, other)
+
+    def point_elsewhere(root):
+        edit(root)
+        clone.run("update-ref", "refs/heads/other", other)
+        clone.run("symbolic-ref", sandbox.ref, "refs/heads/other")
+
+    def lock(root):
+        edit(root)
+        (sandbox.clone.path / f"{sandbox.ref}.lock").write_text("")
+        (sandbox.path.with_name("main.control") / "index.lock").write_text("")
+
+    def delete(root):
+        edit(root)
+        clone.run("update-ref", "-d", sandbox.ref)
+
+    for agent in (move, point_elsewhere, lock, delete):
+        left = accepted(sandbox, agent)
+        assert left.tampered == (() if agent is lock else (sandbox.ref,))
+        head = sandbox.head
+        sandbox.advance(sandbox.commit(left.tree, "Ours\n"), head)
+        assert clone.resolve(sandbox.ref) == sandbox.head
+        sandbox.advance(head, sandbox.head)
+        sandbox.reset()
+        assert_clean(sandbox)
+
+
+def test_a_sandbox_without_its_control_files_still_finds_the_way(sandbox, tmp_path):
+    control = sandbox.path.with_name("main.control")
+
+    def agent(root):
+        edit(root)
+        subprocess.run(["rm", "-rf", control], check=True)
+        control.symlink_to(tmp_path)
+
+    left = accepted(sandbox, agent)
+    assert left.tampered == ("index",)
+    head = sandbox.head
+    sandbox.advance(sandbox.commit(left.tree, "Ours\n"), head)
+    sandbox.reset()
+    assert_clean(sandbox)
+    assert not (tmp_path / "index").exists()
+
+
+def test_looking_at_changes_in_between_does_not_lose_the_steps_work(sandbox):
+    before = sandbox.manifest()
+    edit(sandbox.path)
+    left = sandbox.examine(before, OWN)
+    assert sandbox.changes_since(before).paths() == (OWN,)
+    assert sandbox.clean_after_tests(left.manifest).paths == ()
+    (sandbox.path / OWN).write_text("a test")
+    assert sandbox.clean_after_tests(left.manifest).paths == (OWN,)
+    assert (sandbox.path / OWN).read_text().endswith("return 'I'\n")
+
+
 def test_a_branch_that_somebody_moved_is_not_overwritten(sandbox):
     left = accepted(sandbox, edit)
     base = sandbox.head
@@ -648,6 +713,8 @@ def test_a_branch_that_somebody_moved_is_not_overwritten(sandbox):
     with pytest.raises(RefMoved):
         sandbox.advance(sandbox.commit(left.tree, "Ours\n"), base)
     assert sandbox.clone.git.resolve(sandbox.ref) == other
+    with pytest.raises(RefMoved, match=other):
+        sandbox.manifest()
 
 
 def test_commits_are_by_greenline_where_the_user_has_no_name(sandbox):
