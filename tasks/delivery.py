@@ -20,6 +20,7 @@ from tasks.repository import BranchTaken
 from tasks.run import Run
 from tasks.sandbox import Sandbox
 from tasks.verify import Verification, suite_environment
+from tasks.workstream import may_lose
 
 logger = logging.getLogger(__name__)
 
@@ -124,13 +125,7 @@ def _tests(run: Run, sandbox: Sandbox, report: GateReport) -> bool:
         sandbox.reset()
         run.line.remember(verification)
         report.verification = verification
-    may_lose = {
-        planned.numbered.step.file_path
-        for steps in run.steps.values()
-        for planned in steps
-        if planned.numbered.step.may_remove_tests
-    }
-    verdict = judge_suite(run.line.baseline, verification.run, may_lose=may_lose)
+    verdict = judge_suite(run.line.baseline, verification.run, may_lose=may_lose(run))
     return report.add(
         "test",
         passed=verdict.passed,

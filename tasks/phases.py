@@ -12,13 +12,29 @@ from collections.abc import Callable
 from typing import Any
 
 from storage.ledger import Ledger
-from storage.states import FeaturePhase, RunStatus, StepStatus, WorkStage
+from storage.states import (
+    AttemptStatus,
+    FeaturePhase,
+    RunStatus,
+    SandboxStatus,
+    StepStatus,
+    WorkStage,
+    WorkstreamStatus,
+)
 from tasks import delivery
+from tasks.prepare import remove_run_files
+from tasks.process import end_programs
 from tasks.run import Run
 from tasks.run_store import record_verification
 
 logger = logging.getLogger(__name__)
 
+_WORKSTREAM_ENDS = (
+    WorkstreamStatus.DONE,
+    WorkstreamStatus.FAILED,
+    WorkstreamStatus.BLOCKED,
+    WorkstreamStatus.ABANDONED,
+)
 _GIVEN = (
     "The plan was given and no language model is configured for this phase: "
     "the plan stands as the one approach, nothing was judged."
@@ -151,8 +167,7 @@ def end_run(run: Run) -> str:
         else:
             status = RunStatus.FAILED
         _finish(run, ledger, status)
-    if status == RunStatus.COMPLETED:
-        run.line.sandbox.remove()
+    remove_run_files(run.run_id, run.line.sandbox)
     logger.info("run %s is %s", run.run_id, status)
     return str(status)
 
@@ -164,19 +179,38 @@ def _finish(run: Run, ledger: Ledger, status: RunStatus) -> None:
     )
     if completed:
         ledger.enter_stage(WorkStage.COMPLETED, feature_id=run.feature_id)
+    else:
+        ledger.finish_stage(feature_id=run.feature_id)
+    ledger.settle_tasks(run.feature_id)
     ledger.update_plan_status(
         "feature", run.feature_id, StepStatus.COMPLETED if completed else StepStatus.FAILED
     )
+    if (sandbox := ledger.current_sandbox(run.run_id)) is not None:
+        ledger.update_sandbox_status(sandbox, SandboxStatus.STOPPING)
+        ledger.update_sandbox_status(sandbox, SandboxStatus.STOPPED)
     ledger.update_run_status(run.run_id, status)
 
 
 def break_off(run: Run, error: BaseException) -> None:
-    """Record that the run ended by an error of Greenline itself or an interruption."""
+    """Record that an error of Greenline itself, or an interruption, ended the run.
+
+    What was in progress becomes a failure of class `crashed`; what is done stays done.
+    """
+    if not isinstance(error, Exception):  # told to stop: nobody waits for the agent any more
+        end_programs()
+    reason = f"{type(error).__name__}: {error}"[:2_000]
     with run.database.transaction() as ledger:
-        ledger.record_event(
-            run.run_id,
-            None,
-            "run_broken_off",
-            {"error": f"{type(error).__name__}: {error}"[:2_000]},
-        )
-        _finish(run, ledger, RunStatus.FAILED)
+        ledger.record_event(run.run_id, None, "run_broken_off", {"error": reason})
+        for attempt in ledger.open_attempts(run.run_id):
+            ledger.finish_attempt(
+                attempt["id"], AttemptStatus.FAILURE, failure_class="crashed", error=reason
+            )
+        done = 0
+        for row in ledger.get_workstreams_for_run(run.run_id):
+            done += row["status"] == WorkstreamStatus.DONE
+            if row["status"] not in _WORKSTREAM_ENDS:
+                ledger.update_workstream_status(
+                    row["ws_id"], WorkstreamStatus.FAILED, reason=reason
+                )
+        _finish(run, ledger, RunStatus.PARTIAL if done else RunStatus.FAILED)
+    remove_run_files(run.run_id, run.line.sandbox)

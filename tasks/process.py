@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 class ProgramNotFound(InputError):  # noqa: N818 - it names what happened
     """A command names a program that does not exist or cannot be run."""
+
+
+class Interrupted(GreenlineError):  # noqa: N818 - it names what happened
+    """Greenline was told to stop; the program was ended."""
 
 
 class ProcessError(GreenlineError):
@@ -108,6 +113,21 @@ def scrubbed_env(
     return environment | dict(extra)
 
 
+_live: set[socket.socket] = set()
+_stopping = threading.Event()
+
+
+def end_programs() -> None:
+    """End every guarded program of this process, with all that they started; start no more.
+
+    Whoever waits for one gets :class:`Interrupted`. For the end of the process only.
+    """
+    _stopping.set()
+    for control in list(_live):
+        with contextlib.suppress(OSError):
+            control.shutdown(socket.SHUT_RDWR)
+
+
 def run_guarded(
     argv: Sequence[str],
     *,
@@ -130,7 +150,10 @@ def run_guarded(
     Raises:
         ProgramNotFound: there is no such program, or it is not executable.
         ProcessError: the working directory is missing, or a descendant cannot be killed.
+        Interrupted: :func:`end_programs` was called.
     """
+    if _stopping.is_set():
+        raise Interrupted("Greenline is stopping and starts no more programs")
     if not argv:
         raise ProgramNotFound("a command is empty; name a program")
     ours, theirs = socket.socketpair()
@@ -156,14 +179,18 @@ def run_guarded(
         )
         started = time.monotonic()
         streams = _Streams(guard, ours, stdin, output_limit)
+        _live.add(ours)
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 ours.sendall(len(request).to_bytes(8, "big") + request)
             report = streams.pump(started + timeout_s + GRACE_S)
         finally:
+            _live.discard(ours)
             ours.close()  # tells the reaper to end everything, should it still be there
             lost = _ended(guard)
             streams.close()
+    if _stopping.is_set():
+        raise Interrupted(f"Greenline is stopping; {argv[0]!r} was ended")
     duration_ms = round((time.monotonic() - started) * 1000)
     if report is None or lost:
         killed = _kill_strays(cwd, env)

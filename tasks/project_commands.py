@@ -41,7 +41,8 @@ def run_setup(settings: Settings, sandbox: Sandbox, command: TestCommand) -> Non
     result = run_guarded(
         expand_command(settings.project.setup),
         cwd=sandbox.path,
-        env=suite_environment(command.home),
+        # Hard links into a cache that others share could be written through.
+        env=suite_environment(command.home) | {"UV_LINK_MODE": "copy"},
         timeout_s=settings.limits.agent_timeout_s,
     )
     if result.exit_code != 0 or result.timed_out:

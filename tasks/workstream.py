@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from storage.ledger import Ledger
-from storage.states import WorkStage, WorkstreamStatus
+from storage.states import StepStatus, WorkStage, WorkstreamStatus
 from tasks.attempt import AttemptOutcome
 from tasks.gates import judge_suite
 from tasks.plan import Subtask
@@ -23,7 +23,8 @@ def begin(run: Run, subtask: Subtask) -> bool:
     """
     ws_id = f"{run.run_id}/{subtask.key}"
     with run.database.transaction() as ledger:
-        states = {row["ws_id"]: row["status"] for row in ledger.get_workstreams_for_run(run.run_id)}
+        rows = {row["ws_id"]: row for row in ledger.get_workstreams_for_run(run.run_id)}
+        states = {key: row["status"] for key, row in rows.items()}
         waiting_for = [key for key in subtask.depends_on if states[f"{run.run_id}/{key}"] != "done"]
         if waiting_for:
             ledger.update_workstream_status(
@@ -32,7 +33,16 @@ def begin(run: Run, subtask: Subtask) -> bool:
             logger.warning("%s is blocked: not done: %s", subtask.key, ", ".join(waiting_for))
             return False
         ledger.update_workstream_status(ws_id, WorkstreamStatus.READY)
+        move_subtask(ledger, ws_id, StepStatus.IN_PROGRESS)
+        ledger.settle_tasks(run.feature_id)
     return True
+
+
+def move_subtask(ledger: Ledger, ws_id: str, status: StepStatus) -> None:
+    """Let the plan's subtask say what its workstream has come to."""
+    row = ledger.get_workstream(ws_id)
+    if row is not None and row["subtask_id"] is not None:
+        ledger.update_plan_status("subtask", row["subtask_id"], status, run_id=row["run_id"])
 
 
 def enter_stage(run: Run, planned: PlannedStep) -> None:
@@ -63,6 +73,7 @@ def fail(run: Run, planned: PlannedStep, outcome: AttemptOutcome) -> None:
             WorkstreamStatus.FAILED,
             reason=f"{planned.name}: {outcome.failure_class}; {reason}",
         )
+        move_subtask(ledger, planned.ws_id, StepStatus.FAILED)
     logger.error("%s failed at %s: %s", planned.subtask.key, planned.name, reason)
 
 
@@ -85,10 +96,12 @@ def review(run: Run, steps: tuple[PlannedStep, ...]) -> bool:
             ledger.update_workstream_status(
                 ws_id, WorkstreamStatus.FAILED, reason="review: " + "; ".join(findings)
             )
+            move_subtask(ledger, ws_id, StepStatus.FAILED)
             logger.error("%s failed its review: %s", subtask.key, "; ".join(findings))
             return False
         move_to_stage(ledger, ws_id, WorkStage.COMPLETED)
         ledger.update_workstream_status(ws_id, WorkstreamStatus.DONE)
+        move_subtask(ledger, ws_id, StepStatus.COMPLETED)
     logger.info("%s is done", subtask.key)
     return True
 
@@ -104,11 +117,21 @@ def _findings(run: Run, steps: tuple[PlannedStep, ...]) -> tuple[list[str], dict
     tree = sandbox.tree(sandbox.head)
     verification = run.line.verified.get((tree, run.test_command.command_hash()))
     if verification is not None:
-        verdict = judge_suite(run.line.baseline, verification.run)
+        verdict = judge_suite(run.line.baseline, verification.run, may_lose=may_lose(run))
         # Red tests of other workstreams that are not done yet are theirs to answer for.
         if not verdict.passed and set(verdict.tests) & _own_tests(run, planned):
             findings.append(verdict.reason)
     return findings, {"files": changed, "findings": findings}
+
+
+def may_lose(run: Run) -> set[str]:
+    """Return the files that the plan allows a step to remove tests from."""
+    return {
+        planned.numbered.step.file_path
+        for steps in run.steps.values()
+        for planned in steps
+        if planned.numbered.step.may_remove_tests
+    }
 
 
 def _own_tests(run: Run, files: set[str]) -> set[str]:

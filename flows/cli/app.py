@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
 
 import typer
 
@@ -34,6 +33,7 @@ def main() -> None:
     Exit codes: 0 done, 1 the run failed or is partial, 2 wrong usage or bad input, 3 waits for a
     person, 4 a needed service is missing.
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(standalone_mode=True)
     except GreenlineError as error:
@@ -48,8 +48,5 @@ def main() -> None:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def version() -> dict[str, Any]:
-    """Return the versions that a report of a problem should name."""
-    from importlib.metadata import version as installed  # noqa: PLC0415
-
-    return {"greenline": installed("greenline"), "python": sys.version.split()[0]}
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

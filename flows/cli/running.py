@@ -62,6 +62,8 @@ def run_plan(
 
 
 def _carry(checked: Checked, run_id: str) -> None:
+    from prefect.exceptions import TerminationSignal  # noqa: PLC0415
+
     from flows.feature import RunNotCompleted, feature  # noqa: PLC0415 - Prefect takes 2 s to import
 
     async def carried() -> None:
@@ -78,7 +80,10 @@ def _carry(checked: Checked, run_id: str) -> None:
             raise found
 
     with shown_progress():
-        asyncio.run(carried())
+        try:
+            asyncio.run(carried())
+        except TerminationSignal:
+            raise KeyboardInterrupt from None
 
 
 def run_demo() -> dict[str, Any]:

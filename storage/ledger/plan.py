@@ -121,6 +121,35 @@ class Plan(Base):
         cause = Cause(run_id=run_id)
         change_state(self.session, level, key, new_status, values=values, cause=cause)
 
+    def settle_tasks(self, feature_id: int) -> None:
+        """Move each task to what its subtasks have come to; one that nobody began stays as it is.
+
+        Completed when all its subtasks are, failed when one failed, else in progress.
+        """
+        tasks, subtasks = models.tasks, models.subtasks
+        rows = self._rows(
+            select(tasks.c.id, tasks.c.status, func.array_agg(subtasks.c.status).label("parts"))
+            .join(subtasks, subtasks.c.task_id == tasks.c.id)
+            .where(tasks.c.feature_id == feature_id)
+            .group_by(tasks.c.id, tasks.c.status)
+            .order_by(tasks.c.id)
+        )
+        for row in rows:
+            parts = set(row["parts"])
+            if parts == {StepStatus.COMPLETED}:
+                reached = StepStatus.COMPLETED
+            elif StepStatus.FAILED in parts:
+                reached = StepStatus.FAILED
+            elif parts == {StepStatus.PENDING}:
+                continue
+            else:
+                reached = StepStatus.IN_PROGRESS
+            if row["status"] == StepStatus.PENDING:
+                self.update_plan_status("task", row["id"], StepStatus.IN_PROGRESS)
+                row["status"] = StepStatus.IN_PROGRESS
+            if row["status"] != reached:
+                self.update_plan_status("task", row["id"], reached)
+
     def create_step(
         self,
         project_id: int,

@@ -422,11 +422,13 @@ class TestRoot:
     def test_programs_in_a_folder_of_roots_own_are_run(self, home, tmp_path, closed):
         """As in a virtual environment below /root."""
         package = tmp_path / "packages" / cluster.WHEEL
-        shutil.copytree(cluster.programs().parent, package / "pginstall18", symlinks=True)
+        installed = cluster.programs().parents[1]
+        shutil.copytree(installed / "pginstall18", package / "pginstall18", symlinks=True)
+        shutil.copytree(f"{installed}.libs", f"{package}.libs")
         (package / "__init__.py").touch()
         package.parent.chmod(0o700)
         if closed == "files":
-            subprocess.run(["chmod", "-R", "go-rwx", package], check=True)
+            subprocess.run(["chmod", "-R", "go-rwx", package.parent], check=True)
         packages = os.pathsep.join([str(package.parent), environment(home)["PYTHONPATH"]])
         starter = start_in_a_process(home, more={"PYTHONPATH": packages})
         url, error = starter.communicate(timeout=60)

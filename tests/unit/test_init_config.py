@@ -94,6 +94,10 @@ def test_a_linter_is_set_where_the_project_uses_one_that_is_here(folder, files, 
     assert proposed(root, no_programs)[0].project.lint == ()
 
 
+JEST = (
+    "env JEST_JUNIT_OUTPUT_FILE={report} JEST_JUNIT_ADD_FILE_ATTRIBUTE=true "
+    "npx --no-install jest --reporters=jest-junit"
+)
 NODE_TESTS = [
     (
         {"devDependencies": {"vitest": "1"}},
@@ -101,8 +105,7 @@ NODE_TESTS = [
     ),
     (
         {"devDependencies": {"jest": "29", "jest-junit": "16"}},
-        "env JEST_JUNIT_OUTPUT_FILE={report} JEST_JUNIT_ADD_FILE_ATTRIBUTE=true "
-        "npx --no-install jest --reporters=jest-junit",
+        JEST,
     ),
     (
         {"scripts": {"test": "node --test"}},
@@ -136,7 +139,8 @@ def test_node_projects_are_set_up_by_their_lock_file(folder, lock, setup):
 
 
 def test_a_node_project_that_needs_nothing_needs_no_setup(folder):
-    assert proposed(folder({"package.json": {"scripts": {"test": "node --test"}}}))[0].project.setup is None  # fmt: skip
+    root = folder({"package.json": {"scripts": {"test": "node --test"}}})
+    assert proposed(root)[0].project.setup is None
 
 
 def test_what_jest_lacks_is_told(folder):
