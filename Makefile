@@ -66,6 +66,7 @@ check: setup ## Lint, types, imports, generated documents and unit tests: before
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m tasks.plan_schema --check
+	.venv/bin/python -m storage.state_docs --check
 	.venv/bin/python -m pytest -q tests/unit $(ARGS)
 
 bench: setup ## Run the benchmarks

@@ -36,21 +36,25 @@ def main() -> None:
     parser.add_argument("--steps", type=_even, default=16, help="steps of the feature (default 16)")
     parser.add_argument("--rounds", type=_some, default=3, help="rounds of both (default 3)")
     parser.add_argument("--commands", type=_some, default=15, help="starts of each command (15)")
+    parser.add_argument(
+        "--plain", action="store_true", help="a suite without the pytest plugins installed here"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="greenline-benchmark-"))
     try:
-        found = measure(folder, options.steps, options.rounds, options.commands)
+        sample = Sample.make(folder / "sample", options.steps, plugins=not options.plain)
+        found = measure(folder, sample, options.rounds, options.commands)
     finally:
         shutil.rmtree(folder)
     print(json.dumps(found, indent=2) if options.json else report(found))
 
 
-def measure(folder: Path, steps: int, rounds: int, commands: int) -> dict[str, Any]:
+def measure(folder: Path, sample: Sample, rounds: int, commands: int) -> dict[str, Any]:
     """Do everything in a folder; services are down afterwards."""
     greenline = Greenline(folder / "home")
-    sample = Sample.make(folder / "sample", steps)
+    steps = len(sample.steps)
     ours: list[GreenlineRun] = []
     bare: list[list[BareStep]] = []
     with greenline.up():
@@ -83,6 +87,7 @@ def _compared(ours: list[GreenlineRun], bare: list[list[BareStep]]) -> dict[str,
     totals = [step.total for step in our_steps], [step.total for step in bare_steps]
     return {
         "ratio": statistics.median(totals[0]) / statistics.median(totals[1]),
+        "above_bare_ms": statistics.median(totals[0]) - statistics.median(totals[1]),
         "ratio_by_round": [
             statistics.median(step.total for step in run.steps)
             / statistics.median(step.total for step in steps)
@@ -151,7 +156,8 @@ def report(found: dict[str, Any]) -> str:
                 for side, title in (("greenline", "Greenline"), ("bare", "bare loop"))
                 for name, spread in step[side].items()
             ),
-            f"ratio of the medians {step['ratio']:.3f} (by round: {by_round})",
+            f"above the bare loop: {step['above_bare_ms']:.0f} ms a step",
+            f"ratio of the medians: {step['ratio']:.3f} (by round: {by_round})",
             _verdict(step["ratio"], aims["ratio"]),
             "",
             "Where a step's time goes: means of one more run, with marks",

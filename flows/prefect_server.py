@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from storage.home import Home
 
 NAME = "prefect"
+WORK_POOL = "greenline"
+"""The work pool of the deployments in prefect.yaml."""
 API_VARIABLE = "PREFECT_API_URL"
 _START_TIMEOUT_S = 120.0  # its first start migrates an empty database: 4 s here
 _ANSWER_TIMEOUT_S = 5.0
@@ -203,8 +205,29 @@ def users_api_url(home: Home) -> str | None:
     return None if same_home and named.startswith(f"http://{LOOPBACK}:") else named
 
 
+def ensure_work_pool(api_url: str) -> None:
+    """Make the work pool that the deployments of prefect.yaml name, unless it is there.
+
+    Raises:
+        ServiceError: the server refuses it or does not answer.
+    """
+    import httpx  # noqa: PLC0415 - only `up` needs it
+
+    wanted = {"name": WORK_POOL, "type": "process"}
+    try:
+        answer = httpx.post(f"{api_url}/work_pools/", json=wanted, timeout=_ANSWER_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise ServiceError(f"the Prefect server at {api_url} does not answer: {error}") from error
+    if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
+        raise ServiceError(
+            f"the Prefect server at {api_url} made no work pool {WORK_POOL!r} "
+            f"({answer.status_code}: {answer.text[:200]}); make it yourself: "
+            f"prefect work-pool create {WORK_POOL} --type process"
+        )
+
+
 def _command(port: int) -> list[str]:
-    """Return the server's command line: what `prefect server start` runs, 1 s sooner."""
+    """Return the server's command line: what `prefect server start` runs."""
     return [
         sys.executable,
         "-P",

@@ -13,7 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flows.prefect_server import NAME, PrefectServer, prefect_client_environment, users_api_url
+from flows.prefect_server import (
+    NAME,
+    PrefectServer,
+    ensure_work_pool,
+    prefect_client_environment,
+    users_api_url,
+)
 from storage import detached, usage
 from storage.database import URL_VARIABLE, ledger_url
 from storage.embedded import EmbeddedPostgres
@@ -110,7 +116,9 @@ class Services:
         """
         usage.use_services(self.home)
         usage.pin(self.home)
-        return self.start()
+        postgres, prefect = self.start()
+        ensure_work_pool(prefect)
+        return postgres, prefect
 
     def down(self) -> list[str]:
         """Stop everything of this home that was started, used or not; return what was stopped.

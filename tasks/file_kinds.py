@@ -19,140 +19,24 @@ _TEST_NAME = re.compile(
     r"test_.+\.py|.+_test\.(?:py|go|c|cc|cpp|rb|exs|dart|lua)|tests?\.py|conftest\.py"
     r"|.+\.(?:test|spec)\.[cm]?[jt]sx?|.+_spec\.rb|.+Tests?\.(?:java|kt|cs|php|swift|scala)"
 )
-_SOURCE_ENDINGS = frozenset(
-    [
-        "py",
-        "pyx",
-        "js",
-        "mjs",
-        "cjs",
-        "jsx",
-        "ts",
-        "mts",
-        "cts",
-        "tsx",
-        "vue",
-        "svelte",
-        "go",
-        "rs",
-        "java",
-        "kt",
-        "kts",
-        "scala",
-        "groovy",
-        "c",
-        "h",
-        "cc",
-        "hh",
-        "cpp",
-        "hpp",
-        "cxx",
-        "hxx",
-        "m",
-        "mm",
-        "cs",
-        "fs",
-        "vb",
-        "swift",
-        "rb",
-        "php",
-        "pl",
-        "pm",
-        "lua",
-        "ex",
-        "exs",
-        "erl",
-        "hrl",
-        "clj",
-        "cljs",
-        "hs",
-        "ml",
-        "mli",
-        "r",
-        "jl",
-        "dart",
-        "zig",
-        "nim",
-        "cr",
-        "sh",
-        "bash",
-        "sql",
-    ]
+_SOURCE_ENDINGS = _words(
+    "py pyx js mjs cjs jsx ts mts cts tsx vue svelte go rs java kt kts scala groovy c h cc hh "
+    "cpp hpp cxx hxx m mm cs fs vb swift rb php pl pm lua ex exs erl hrl clj cljs hs ml mli r "
+    "jl dart zig nim cr sh bash sql"
 )
-_UNNEEDED_ENDINGS = frozenset(
-    [
-        "md",
-        "markdown",
-        "rst",
-        "adoc",
-        "txt",
-        "pyi",
-        "png",
-        "jpg",
-        "jpeg",
-        "gif",
-        "svg",
-        "ico",
-        "pdf",
-        "po",
-    ]
-)
-_UNNEEDED_FOLDERS = frozenset(
-    [
-        "doc",
-        "docs",
-        "documentation",
-        "changelog",
-        "changelog.d",
-        "changes",
-        "news",
-        "newsfragments",
-        ".changeset",
-    ]
+_UNNEEDED_ENDINGS = _words("md markdown rst adoc txt pyi png jpg jpeg gif svg ico pdf po")
+_UNNEEDED_FOLDERS = _words(
+    "doc docs documentation changelog changelog.d changes news newsfragments .changeset"
 )
 # Settings of services and editors; never read by a test run.
-_UNNEEDED_HIDDEN = frozenset(
-    [
-        ".github",
-        ".gitlab",
-        ".circleci",
-        ".vscode",
-        ".idea",
-        ".gitlab-ci.yml",
-        ".travis.yml",
-        ".pre-commit-config.yaml",
-        ".readthedocs.yml",
-        ".readthedocs.yaml",
-        ".editorconfig",
-        ".gitignore",
-        ".gitattributes",
-        ".mailmap",
-        ".git-blame-ignore-revs",
-        ".all-contributorsrc",
-        ".codecov.yml",
-    ]
+_UNNEEDED_HIDDEN = _words(
+    ".github .gitlab .circleci .vscode .idea .gitlab-ci.yml .travis.yml .pre-commit-config.yaml "
+    ".readthedocs.yml .readthedocs.yaml .editorconfig .gitignore .gitattributes .mailmap .git- "
+    "blame-ignore-revs .all-contributorsrc .codecov.yml"
 )
-_UNNEEDED_NAMES = frozenset(
-    [
-        "authors",
-        "changelog",
-        "changes",
-        "codeowners",
-        "contributing",
-        "contributors",
-        "copying",
-        "history",
-        "license",
-        "licence",
-        "news",
-        "notice",
-        "readme",
-        "release",
-        "thanks",
-        "todo",
-        "citation.cff",
-        "codecov.yml",
-    ]
+_UNNEEDED_NAMES = _words(
+    "authors changelog changes codeowners contributing contributors copying history license "
+    "licence news notice readme release thanks todo citation.cff codecov.yml"
 )
 
 

@@ -310,8 +310,9 @@ def _execute(
     from git.cmd import Git as Runner  # noqa: PLC0415 - 60 ms that most commands do without
     from git.exc import GitCommandNotFound  # noqa: PLC0415
 
-    # GitPython can add variables, not take them away; env(1) can.
-    prefix = ["env", *(word for name in dropped for word in ("-u", name))] if dropped else []
+    # GitPython can add variables, not take them away; env(1) can. What we set ourselves stays.
+    away = [name for name in dropped if name not in environment]
+    prefix = ["env", *(word for name in away for word in ("-u", name))] if away else []
     try:
         child = Runner(str(folder)).execute(
             [*prefix, *command],

@@ -112,6 +112,13 @@ def changes_between(git: Git, old: str, new: str) -> Iterator[Change]:
         yield Change(status[0], mode, oid, old_oid, path, old_path)
 
 
+RULE = (
+    "one that can be touches one test file and one source file, and besides only files that no "
+    "test needs (documentation, changelogs, stubs)"
+)
+"""Which commits can be replayed."""
+
+
 def unsuitable(git: Git, commit: PastCommit) -> str | None:
     """Say why a commit cannot be replayed as one test step and one implementation step.
 
@@ -132,10 +139,7 @@ def unsuitable(git: Git, commit: PastCommit) -> str | None:
             for changes, name in ((tests, "test file"), (sources, "source file"))
         ]
         more = f" and {_count(others, 'other file')} ({_listed(others)})" if others else ""
-        return (
-            f"touches {' and '.join(said)}{more}; a commit that can be replayed touches one test "
-            "file and one source file, and besides only files that no test needs"
-        )
+        return f"touches {' and '.join(said)}{more}"
     for change in (*tests, *sources):
         problem = _unwritable(git, change)
         if problem:

@@ -14,6 +14,8 @@ from tasks.problems import Location, Problem, path_of
 MOST_STEPS = 3
 """A subtask should need at most this many steps."""
 
+_NO_SKILLS = "skills are not available in this version: put what it says into the instructions"
+
 MOST_LINKS = 40
 """As many symlinks are followed for one path; Linux follows no more either (path_resolution(7))."""
 
@@ -56,8 +58,9 @@ def check_plan_against_repository(
     """Return what a person should know before the plan is run on this commit.
 
     Raises:
-        PlanError: a step's file is a folder, lies under a file or a symlink or is one, or a context
-            file is a symlink that leaves the repository; all such problems are in it.
+        PlanError: a step's file is a folder, lies under a file or a symlink or is one, a context
+            file is a symlink that leaves the repository, or a step names a skill, which this
+            version cannot use; all such problems are in it.
     """
     problems: list[Problem] = []
     warnings: list[PlanWarning] = []
@@ -72,6 +75,8 @@ def check_plan_against_repository(
             target = _target_problem(step.file_path, repository)
             if target:
                 problems.append(Problem(path_of((*location, "file_path")), target))
+            if step.skill is not None:
+                problems.append(Problem(path_of((*location, "skill")), _NO_SKILLS))
             for index, path in enumerate(step.context_files):
                 where = path_of((*location, "context_files", index))
                 problem, warning = _context_findings(path, repository, made)

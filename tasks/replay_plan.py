@@ -3,8 +3,9 @@
 Each commit becomes a subtask of two steps: first its test file, then its source file, as the commit
 has them. The plan runs from the first commit's parent. Commits between two given ones may be left
 out: what they did to a file comes along with the next commit that writes that file. What they did
-to other files the plan lacks; that is noted, and refused where one such commit changed a file that
-the plan lacks together with a file that it takes over afterwards.
+to other files the plan lacks. That is noted, and with more emphasis where one such commit changed a
+file that the plan lacks together with a file that it takes over afterwards: whether half of that
+commit does harm only the gates can tell.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from storage.exceptions import InputError
 from tasks.file_kinds import kind_of
-from tasks.past_commits import PastCommit, read_commit, unsuitable
+from tasks.past_commits import RULE, PastCommit, read_commit, unsuitable
 from tasks.plan_model import FeaturePlan, Replay, Step, Subtask, Task
 from tasks.plan_text import dump_plan_yaml
 
@@ -139,9 +140,11 @@ def _suitable(
         else:
             notes.append(f"{commit.short} ({commit.subject}) is not in the plan: it {reason}")
     if problems:
-        raise ReplayPlanError(_listed("these commits cannot be replayed", problems))
+        raise ReplayPlanError(_listed(f"these commits cannot be replayed; {RULE}", problems))
     if not chosen:
-        raise ReplayPlanError(_listed("no commit of the range can be replayed", notes[:10]))
+        raise ReplayPlanError(
+            _listed(f"no commit of the range can be replayed; {RULE}", notes[:10])
+        )
     return chosen
 
 
@@ -183,12 +186,12 @@ def _check_gaps(git: Git, ordered: Sequence[PastCommit], notes: list[str]) -> No
     for before, commit in zip([None, *ordered], ordered, strict=False):
         written = [commit.only("test"), commit.only("source")]
         made.update({change.path: change.oid for change in written})
-        if before is None or before.sha == commit.parents[0]:
+        if before is not None and before.sha != commit.parents[0]:
+            span = f"{before.sha}..{commit.parents[0]}"
+            between = git.text("rev-list", "--no-merges", span, "--").split()
+            skipped.extend(read_commit(git, sha) for sha in between)
+        if not skipped:
             continue
-        between = git.text(
-            "rev-list", "--no-merges", f"{before.sha}..{commit.parents[0]}", "--"
-        ).split()
-        skipped.extend(read_commit(git, sha) for sha in between)
         history = _needed_blobs(git, commit.sha)
         lacking = {p for p in {*made, *history} if made.get(p) != history.get(p)}
         for other in skipped:

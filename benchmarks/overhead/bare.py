@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from overhead.sample import TEST_COMMAND, Sample, Step, git
+from overhead.sample import Sample, Step, git
 from tasks.process import scrubbed_env
 from tasks.verify import suite_environment
 
@@ -32,7 +32,7 @@ def run_bare(sample: Sample, folder: Path) -> list[BareStep]:
 
 def _do(sample: Sample, step: Step, repository: Path, home: Path) -> BareStep:
     report = home / "report.xml"
-    tests = [word.replace("{report}", str(report)) for word in TEST_COMMAND]
+    tests = [word.replace("{report}", str(report)) for word in sample.test_command]
     told = {"GREENLINE_FILE": step.file_path, "GREENLINE_SUBTASK": step.subtask}
     begun = time.perf_counter()
     subprocess.run(

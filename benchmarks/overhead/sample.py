@@ -19,7 +19,8 @@ from typing import Final
 PACKAGE: Final = "gauge"
 EXISTING: Final = ("length", "area", "volume", "mass", "speed", "pressure")
 AGENT_FILE: Final = "instant_agent.py"
-TEST_COMMAND: Final = (sys.executable, "-m", "pytest", "-q", "--junitxml={report}")
+_TEST_COMMAND: Final = (sys.executable, "-m", "pytest", "-q", "--junitxml={report}")
+_WITHOUT_PLUGINS: Final = "--disable-plugin-autoload"
 
 #: Who the sample's commits are by; no setting of the user's or the system's counts.
 _GIT_ENVIRONMENT: Final = {
@@ -109,6 +110,7 @@ class Sample:
 
     folder: Path
     steps: tuple[Step, ...]
+    test_command: tuple[str, ...]
 
     @property
     def plan(self) -> Path:
@@ -121,8 +123,14 @@ class Sample:
         return (sys.executable, "-I", str(self.folder / AGENT_FILE))
 
     @classmethod
-    def make(cls, folder: Path, steps: int) -> Sample:
-        """Write agent, prepared files and plan for a feature of so many steps (an even number)."""
+    def make(cls, folder: Path, steps: int, *, plugins: bool = True) -> Sample:
+        """Write agent, prepared files and plan for a feature of so many steps (an even number).
+
+        Args:
+            folder: where to.
+            steps: how many steps; half of them are test steps.
+            plugins: whether the suite loads the pytest plugins that are installed here.
+        """
         subtasks = [f"scale{number:02}" for number in range(1, steps // 2 + 1)]
         planned = tuple(
             step
@@ -136,7 +144,9 @@ class Sample:
         for number, step in enumerate(planned):
             text = _text(step.subtask, 3 + number // 2, tests=step.step_type == "test")
             _write(folder / "prepared" / step.subtask / step.file_path, text)
-        made = cls(folder, planned)
+        made = cls(
+            folder, planned, _TEST_COMMAND if plugins else (*_TEST_COMMAND, _WITHOUT_PLUGINS)
+        )
         _write(made.plan, json.dumps(_plan(subtasks, planned), indent=1))
         return made
 
@@ -162,7 +172,7 @@ class Sample:
     def _settings(self) -> str:
         command = ", ".join(json.dumps(word) for word in self.agent_command)
         return (
-            f"[project]\ntest = {json.dumps(shlex.join(TEST_COMMAND))}\n\n"
+            f"[project]\ntest = {json.dumps(shlex.join(self.test_command))}\n\n"
             f'[agents.instant]\nadapter = "command"\ncommand = [{command}]\n\n'
             '[roles]\nTaraAider = "instant"\nDevonAider = "instant"\n'
         )

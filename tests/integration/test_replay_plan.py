@@ -338,23 +338,25 @@ def test_what_a_commit_in_between_did_elsewhere_is_noted(history):
         {"a": "2", "b": "1"},  # half of its source would come
     ],
 )
-def test_half_of_a_commit_in_between_is_refused(history, files):
+def test_half_of_a_commit_in_between_is_told_with_its_name(history, files):
     first = history.commit(a="1", test_a="1")
     between = history.commit("Between", **files)
     last = history.commit(a="3", test_a="3")
-    said = history.refusal(first, last)
-    assert f"{between[:10]} (Between)" in said
-    assert f"{last[:10]} (Change) builds on" in said
+    made = make_replay_plan(history.root, [first, last])
+    (said,) = (note for note in made.notes if "builds on" in note)
+    assert said.startswith(f"{last[:10]} (Change) builds on {between[:10]} (Between)")
+    assert len(made.plan.subtasks) == 2
 
 
-def test_half_of_an_earlier_commit_is_refused_even_later(history):
+def test_half_of_an_earlier_commit_is_told_even_later(history):
     """The commit in between is long gone when the next one takes one of its files over."""
     first = history.commit(a="1", test_a="1")
     history.write({"src/b.py": "1", "src/c.py": "1"}, "Between")
     second = history.commit(a="2", test_a="2")
     last = history.commit(b="3", test_b="3")
-    assert len(make_replay_plan(history.root, [first, second]).plan.subtasks) == 2
-    assert "(Between)" in history.refusal(first, second, last)
+    assert not any("builds on" in n for n in make_replay_plan(history.root, [first, second]).notes)
+    notes = make_replay_plan(history.root, [first, second, last]).notes
+    assert sum("(Between)" in note and "builds on" in note for note in notes) == 1
 
 
 def test_a_commit_in_between_that_was_undone_is_not_missed(history):

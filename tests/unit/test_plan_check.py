@@ -174,3 +174,10 @@ def test_an_early_implementation_step_before_more_tests_is_pointed_out():
     assert any("say `expect: green`" in s for s in warnings(a=(steps, ())))
     steps[1]["expect"] = "green"
     assert not any("say `expect: green`" in s for s in warnings(a=(steps, ())))
+
+
+def test_a_skill_is_refused_and_not_ignored():
+    """This version cannot use skills; a step that names one would be done without it."""
+    (problem,) = refusal(step(skill={"name": "tidy"})).problems
+    assert problem.path == "tasks[0].subtasks[0].steps[0].skill"
+    assert "not available in this version" in problem.message
