@@ -182,6 +182,13 @@ def find_run(connection: psycopg.Connection[Any], run_id: str) -> RunRow | None:
     return cast("RunRow", only[0]) if len(only) == 1 else None
 
 
+def spent(
+    connection: psycopg.Connection[Any], project_id: int, run_id: str, step_id: int
+) -> dict[str, float]:
+    """Return tokens and USD used so far by budget (`step_tokens` …)."""
+    return _fetch(connection, "spent", project_id=project_id, run_id=run_id, step_id=step_id)[0]
+
+
 def find_subtask(connection: psycopg.Connection[Any], subtask: int | str) -> SubtaskDetails | None:
     """Return the stored subtask with that id, or the latest one with that key."""
     by_id = isinstance(subtask, int) or subtask.isdecimal()

@@ -19,7 +19,7 @@ from storage.ledger import Ledger
 from storage.rows import AttemptRow, FailureRow
 from storage.states import TRANSIENT, AttemptStatus, WorkstreamStatus
 from tasks.agents.base import Assignment
-from tasks.breaker import Decision, Failure, decide
+from tasks.breaker import Decision, Failure, decide, overspent
 from tasks.context import EarlierFailure, build_context
 from tasks.fingerprint import step_fingerprint
 from tasks.gates import SuiteRun, Verdict
@@ -123,11 +123,16 @@ def _attempt(run: Run, step: PlannedStep) -> AttemptOutcome:
     sandbox = run.line.sandbox
     with run.database.transaction() as ledger:
         history = ledger.failures_of_step(step.step_id)
+        spent = ledger.spent(run.project_id, run.run_id, step.step_id)
         attempt = _begin(run, step, ledger)
     earlier = _told(history[-1]) if history else None
     context = build_context(sandbox.path, step.subtask, step.numbered, earlier)
     work = Work(attempt, context, step.numbered.step.file_path)
     logger.info("attempt %d: %s (try %d)", work.number, step.name, attempt["attempt_no"])
+    if over := overspent(run.settings.limits.model_dump(), spent):
+        return _refuse(
+            run, step, work, Verdict(passed=False, failure_class="budget_exceeded", reason=over)
+        )
     before = sandbox.manifest()
     with tempfile.TemporaryDirectory(dir=run.scratch, prefix="agent-") as private:
         work.agent = step.agent.run(_assignment(run, step, work, Path(private)))
@@ -222,6 +227,8 @@ def _refuse(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
             "step_retried" if decision.retry else "step_stopped",
             {"attempt": number, "reason": decision.reason},
         )
+        if work.left is None:  # no agent ran
+            move_workstream(ledger, step, WorkstreamStatus.STATIC_CHECK)
         move_workstream(ledger, step, WorkstreamStatus.FIXING)
     if sandbox.reset():
         sandbox.rebuild()

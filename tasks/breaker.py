@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +10,26 @@ from storage.states import TRANSIENT
 
 #: Failures that another try of the same agent cannot mend, with the reason.
 HOPELESS: Final = {
+    "budget_exceeded": "the budget is spent",
     "auth": "the agent is not allowed to use its model; no retry changes that",
 }
+
+
+BUDGETS: Final = ("step_tokens", "step_usd", "run_tokens", "run_usd", "week_tokens", "week_usd")
+
+
+def overspent(limits: Mapping[str, float | None], spent: Mapping[str, float]) -> str | None:
+    """Say which budget is used up, None while every one has something left.
+
+    Args:
+        limits: the budgets by name, None for one that is not set.
+        spent: what was used so far, by the same names.
+    """
+    for name in BUDGETS:
+        limit = limits.get(name)
+        if limit is not None and spent[name] >= limit:
+            return f"limits.{name} is {limit:g}, and {spent[name]:g} are used"
+    return None
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,9 @@ __all__ = [
 
 PYPROJECT = "pyproject.toml"
 _BUDGETS = ("step_tokens", "step_usd", "run_tokens", "run_usd", "week_tokens", "week_usd")
-_NO_BUDGETS = "budgets are not available in this version, nothing would stop at it: leave it out"
 _LIMITS_AT_TOP = ("on_stuck", "transient")
 _LISTS = ("lint", "typecheck", "build", "command", "env")
-_NUMBERS = ("timeout_s", "attempts", "agent_timeout_s", "transient")
+_NUMBERS = ("timeout_s", "attempts", "agent_timeout_s", "transient", *_BUDGETS)
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SECTIONS = {
     "project": known_keys(ProjectSettings),
@@ -58,7 +57,6 @@ _SECTIONS = {
 }
 _ELSEWHERE = {
     **{key: ("limits", key) for key in _LIMITS_AT_TOP},
-    **{f"limits_{key}": ("limits", key) for key in _BUDGETS},
 }
 
 
@@ -146,18 +144,15 @@ def _limits_moved_down(data: dict[str, Any]) -> Iterator[tuple[Location, str]]:
 
 def _not_available(data: dict[str, Any]) -> Iterator[tuple[Location, str]]:
     """Take out and yield what the design has and this version has not."""
-    limits = data.get("limits")
-    if isinstance(limits, dict):
-        for key in _BUDGETS:
-            if limits.pop(key, None) is not None:
-                yield ("limits", key), _NO_BUDGETS
-    agents = data.get("agents")
+    agents, roles = data.get("agents"), data.get("roles")
+    players = set(roles.values()) if isinstance(roles, dict) else set()
     if isinstance(agents, dict):
         for name, section in list(agents.items()):
             adapter = section.get("adapter") if isinstance(section, dict) else None
             if adapter in LATER_ADAPTERS:
-                del agents[name]
-                yield ("agents", name, "adapter"), no_adapter(str(adapter))
+                del agents[name]  # who plays no role does no harm
+                if name in players:
+                    yield ("agents", name, "adapter"), no_adapter(str(adapter))
     for section, key, value, instead in (
         ("limits", "on_stuck", "ask", '"fail"'),
         ("delivery", "mode", "pull-request", '"branch" or "merge"'),

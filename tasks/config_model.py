@@ -49,6 +49,7 @@ def _command(*, required: tuple[str, ...] = (), allowed: tuple[str, ...] = ()) -
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True)]
+Budget = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
 
 def no_adapter(name: str) -> str:
@@ -217,6 +218,16 @@ class Limits(_Section):
     )
     transient: Count = Field(
         default=10, ge=0, description="How many transient failures of a step are waited out."
+    )
+    step_tokens: Budget = Field(default=None, description="Tokens that one step may use.")
+    step_usd: Budget = Field(default=None, description="What one step may cost, in USD.")
+    run_tokens: Budget = Field(default=None, description="Tokens that one run may use.")
+    run_usd: Budget = Field(default=None, description="What one run may cost, in USD.")
+    week_tokens: Budget = Field(
+        default=None, description="Tokens that the project may use in a calendar week (UTC)."
+    )
+    week_usd: Budget = Field(
+        default=None, description="What the project may cost in a calendar week (UTC), in USD."
     )
     on_stuck: Literal["fail"] = Field(default="fail", description="What a stuck step leads to.")
 

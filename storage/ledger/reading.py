@@ -25,6 +25,10 @@ class Reading(Base):
         """Return the steps of a run in plan order with the attempts at them."""
         return queries.list_steps(self._driver, run_id)
 
+    def spent(self, project_id: int, run_id: str, step_id: int) -> dict[str, float]:
+        """Return tokens and USD used so far by budget: step, run and project-week."""
+        return queries.spent(self._driver, project_id, run_id, step_id)
+
     def find_subtask(self, subtask: int | str) -> SubtaskDetails | None:
         """Return the stored subtask with that id, or the latest one with that key."""
         return queries.find_subtask(self._driver, subtask)

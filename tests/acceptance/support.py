@@ -43,7 +43,6 @@ class Greenline:
 
     def json(self, *arguments, ok=(0,), **options):
         done = self(*arguments, "--json", **options)
-        print(done.stderr)  # shown with a failure
         assert done.returncode in ok, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
@@ -81,7 +80,7 @@ def snapshot(root):
     for path in sorted(Path(root).rglob("*")):
         relative = path.relative_to(root).as_posix()
         if path.is_symlink():
-            found[relative] = ("link", os.readlink(path))
+            found[relative] = ("link", str(path.readlink()))
         elif path.is_file():
             found[relative] = (path.stat().st_mode, path.read_bytes())
     return found

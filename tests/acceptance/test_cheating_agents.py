@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import textwrap
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -210,7 +209,7 @@ def test_the_users_repository_is_untouched(cheated):
 
 @pytest.mark.prefect
 def test_no_hook_ran_and_no_process_is_left(cheated):
-    *_, outside, started = cheated
+    *_, outside, _started = cheated
     assert not (outside / "hook-ran").exists()
     left = [
         p.pid

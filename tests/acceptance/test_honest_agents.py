@@ -166,7 +166,6 @@ def test_running_the_same_plan_again_does_nothing_again(worked, greenline):
     document, repo = worked
     folder = greenline.home.parent
     root = repo.working_tree_dir
-    from pathlib import Path
 
     config = Path(root).parent / "greenline.toml"
     again = greenline.json(

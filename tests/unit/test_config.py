@@ -219,11 +219,13 @@ def test_only_names_of_the_users_own_variables_are_passed_to_an_agent(name):
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        *((f"[limits]\n{key} = 5", f"limits.{key}") for key in BUDGETS),
         ("[limits]\non_stuck = 'ask'", "limits.on_stuck"),
         ("on_stuck = 'ask'", "limits.on_stuck"),
         ("[delivery]\nmode = 'pull-request'", "delivery.mode"),
-        *((f"[agents.x]\nadapter = '{a}'\nx = 1", "agents.x.adapter") for a in LATER_ADAPTERS),
+        *(
+            (f"[agents.x]\nadapter = '{a}'\nx = 1\n[roles]\nTaraAider = 'x'", "agents.x.adapter")
+            for a in LATER_ADAPTERS
+        ),
         *((f"[roles]\nTaraAider = '{a}'", "roles.TaraAider") for a in LATER_ADAPTERS),
     ],
 )
@@ -232,6 +234,17 @@ def test_what_this_version_lacks_is_told_and_not_ignored(text, path):
     found = problems(text)
     assert list(found) == [path]
     assert "not available in this version" in found[path]
+
+
+@pytest.mark.parametrize("adapter", LATER_ADAPTERS)
+def test_an_agent_that_plays_no_role_does_no_harm(adapter):
+    assert load(f"[agents.x]\nadapter = '{adapter}'\nmodel = 'm'\n").agents == {}
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize(("written", "read"), [("400000", 400000), ("2.5", 2.5)])
+def test_budgets_are_read(budget, written, read):
+    assert getattr(load(f"[limits]\n{budget} = {written}").limits, budget) == read
 
 
 def test_broken_toml_is_one_message_with_its_line():
@@ -251,8 +264,8 @@ def test_problems_of_a_pyproject_have_their_full_path():
 
 def test_all_problems_are_told_at_once():
     found = problems(
-        "colour = 1\n[project]\ntest = 'x'\n[limits]\nattempts = 0\nstep_usd = 1\n"
-        "[agents.a]\nadapter = 'codex'\n[roles]\nTaraAider = 'b'\n",
+        "colour = 1\n[project]\ntest = 'x'\n[limits]\nattempts = 0\nstep_usd = 0\n"
+        "[agents.a]\nadapter = 'codex'\n[roles]\nTaraAider = 'b'\nDevonAider = 'a'\n",
         GREENLINE_LIMITS_TRANSIENT="many",
         GREENLINE_PROJECT_TEXT="x",
     )
@@ -329,7 +342,6 @@ def test_other_programs_variables_are_left_alone():
         ("LIMITS_ATTEMPTS", "2.5", "must be a valid integer"),
         ("LIMITS_ATTEMPTS", "0", "greater than or equal to 1"),
         ("LIMITS_AGENT_TIMEOUT_S", "nan", "finite"),
-        ("LIMITS_STEP_TOKENS", "5", "not available in this version"),
         ("ON_STUCK", "ask", "not available in this version"),
         ("PROJECT_TEST", "pytest", "lacks {report}"),
         ("PROJECT_LINT", "ruff check", "must be a JSON list"),
