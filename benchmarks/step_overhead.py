@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import statistics
@@ -116,7 +117,8 @@ def _parts(greenline: Greenline, sample: Sample, folder: Path) -> dict[str, dict
     repository = sample.repository(folder / "repository")
     out = folder / "parts.json"
     program = (sys.executable, "-m", marks.__name__, str(out))
-    path = {"PYTHONPATH": str(Path(__file__).parent)}
+    places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, places))}
     greenline("run", str(sample.plan), folder=repository, program=program, environment=path)
     found: dict[str, dict[str, float]] = json.loads(out.read_text(encoding="utf-8"))
     return found

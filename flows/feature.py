@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from prefect.tasks import Task
 
 from storage.database import Database
 from tasks import phases, workstream
-from tasks.attempt import AttemptOutcome, attempt_step, done_before, skip_step
+from tasks.attempt import AttemptOutcome, attempt_step, skip_step
 from tasks.fingerprint import step_fingerprint
 from tasks.prepare import check
 from tasks.run import PlannedStep, Run
@@ -45,7 +45,14 @@ class RunNotCompleted(Exception):  # noqa: N818 - it says what happened
     """The run ended, but not as completed; Prefect shows its flow run as failed."""
 
 
-@flow(name="feature", flow_run_name="{plan}", validate_parameters=False)
+def _flow_run_name() -> str:
+    """Name a flow run for people: the plan's file, and the run once it has an id."""
+    parameters = runtime.flow_run.parameters
+    run_id = parameters.get("run_id")
+    return Path(parameters["plan"]).stem + (f" {run_id[:13]}" if run_id else "")
+
+
+@flow(name="feature", flow_run_name=_flow_run_name, validate_parameters=False)
 async def feature(
     plan: str,
     repo: str = ".",
@@ -97,9 +104,8 @@ async def _carry(run: Run) -> str:
         await phase_task("analysis", lambda: phases.analysis(run))
         await phase_task("approaches", lambda: phases.approaches(run))
         await phase_task("judging", lambda: phases.judging(run))
-        done = await _implementation(run)
-        if done:
-            done = await phase_task("pr", lambda: phases.pr(run))
+        if await implementation_task(lambda: _implementation(run)):
+            await phase_task("pr", lambda: phases.pr(run))
         return await asyncio.to_thread(phases.end_run, run)
     except BaseException as error:
         phases.break_off(run, error)
@@ -111,6 +117,12 @@ async def phase_task(name: str, work: Callable[[], bool]) -> bool:
     """Do one phase; True when it passed."""
     logger.info("phase %s", name)
     return await asyncio.to_thread(work)
+
+
+@task(task_run_name="implementation", cache_policy=NO_CACHE)
+async def implementation_task(work: Callable[[], Awaitable[bool]]) -> bool:
+    """Hold the tasks of the steps together; True when every workstream is done."""
+    return await work()
 
 
 async def _implementation(run: Run) -> bool:
@@ -136,13 +148,16 @@ async def _workstream(run: Run, steps: tuple[PlannedStep, ...]) -> None:
 async def _step(run: Run, planned: PlannedStep) -> AttemptOutcome:
     """Do one step as one Prefect task, retried while the breaker allows it."""
     step = planned.numbered.step
-    await asyncio.to_thread(workstream.enter_stage, run, planned)
-    before = await asyncio.to_thread(done_before, run, planned)
-    key = f"{run.project_id}-{step_fingerprint(run, planned)}-{run.line.sandbox.head}"
+    fingerprint = step_fingerprint(run, planned)
+    before = await asyncio.to_thread(workstream.enter_step, run, planned, fingerprint)
     made: list[AttemptOutcome] = []
 
     def attempt() -> AttemptOutcome:
-        made.append(attempt_step(run, planned))
+        made.append(
+            attempt_step(run, planned, fingerprint)
+            if before is None
+            else skip_step(run, planned, before)
+        )
         return made[-1]
 
     call: Any = step_task.with_options(  # Prefect's overloads lose the return type
@@ -152,7 +167,7 @@ async def _step(run: Run, planned: PlannedStep) -> AttemptOutcome:
     )
     state = await call(
         f"{planned.subtask.key} {planned.name}",
-        key,
+        f"{run.project_id}-{fingerprint}-{run.line.sandbox.head}",
         attempt,
         return_state=True,
     )

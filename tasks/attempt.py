@@ -21,7 +21,6 @@ from storage.states import TRANSIENT, AttemptStatus, WorkstreamStatus
 from tasks.agents.base import Assignment
 from tasks.breaker import Decision, Failure, decide, overspent
 from tasks.context import EarlierFailure, build_context
-from tasks.fingerprint import step_fingerprint
 from tasks.gates import SuiteRun, Verdict
 from tasks.project_commands import run_setup
 from tasks.records import Work, move_workstream, record_end
@@ -57,24 +56,13 @@ class AttemptOutcome:
     decision: Decision | None = None
 
 
-def done_before(run: Run, step: PlannedStep) -> AttemptRow | None:
-    """Return the attempt that did this step before on the same commit, None if there is none.
-
-    It counts while it is active: a step that was rolled back since is done again.
-    """
-    with run.database.transaction() as ledger:
-        return ledger.find_done_step(
-            run.project_id, step_fingerprint(run, step), run.line.sandbox.head
-        )
-
-
 def skip_step(run: Run, step: PlannedStep, done: AttemptRow) -> AttemptOutcome:
     """Take over what an earlier attempt did on the same commit, as a `skipped` attempt."""
     reason = f"done before on the same commit, as attempt {done['number']} of run {done['run_id']}"
     sandbox = run.line.sandbox
     before = sandbox.head
     with run.database.transaction() as ledger:
-        attempt = _begin(run, step, ledger)
+        attempt = _begin(run, step, ledger, done["fingerprint"])
         move_workstream(ledger, step, WorkstreamStatus.STATIC_CHECK, WorkstreamStatus.RUNTIME_CHECK)
         ledger.finish_attempt(
             attempt["id"],
@@ -97,7 +85,7 @@ def skip_step(run: Run, step: PlannedStep, done: AttemptRow) -> AttemptOutcome:
     )
 
 
-def attempt_step(run: Run, step: PlannedStep) -> AttemptOutcome:
+def attempt_step(run: Run, step: PlannedStep, fingerprint: str) -> AttemptOutcome:
     """Make one attempt at a step.
 
     Transient failures use up no attempt: they are tried again here, after a wait, until the
@@ -106,11 +94,9 @@ def attempt_step(run: Run, step: PlannedStep) -> AttemptOutcome:
     Returns:
         The outcome. A failure carries the breaker's decision.
     """
-    if done := done_before(run, step):
-        return skip_step(run, step, done)
     waits = 0
     while True:
-        outcome = _attempt(run, step)
+        outcome = _attempt(run, step, fingerprint)
         if outcome.failure_class not in TRANSIENT or not (
             outcome.decision and outcome.decision.retry
         ):
@@ -119,12 +105,12 @@ def attempt_step(run: Run, step: PlannedStep) -> AttemptOutcome:
         time.sleep(min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (waits - 1)))
 
 
-def _attempt(run: Run, step: PlannedStep) -> AttemptOutcome:
+def _attempt(run: Run, step: PlannedStep, fingerprint: str) -> AttemptOutcome:
     sandbox = run.line.sandbox
     with run.database.transaction() as ledger:
         history = ledger.failures_of_step(step.step_id)
         spent = ledger.spent(run.project_id, run.run_id, step.step_id)
-        attempt = _begin(run, step, ledger)
+        attempt = _begin(run, step, ledger, fingerprint)
     earlier = _told(history[-1]) if history else None
     context = build_context(sandbox.path, step.subtask, step.numbered, earlier)
     work = Work(attempt, context, step.numbered.step.file_path)
@@ -137,15 +123,13 @@ def _attempt(run: Run, step: PlannedStep) -> AttemptOutcome:
     with tempfile.TemporaryDirectory(dir=run.scratch, prefix="agent-") as private:
         work.agent = step.agent.run(_assignment(run, step, work, Path(private)))
     work.left = sandbox.examine(before, step.numbered.step.file_path)
-    with run.database.transaction() as ledger:
-        move_workstream(ledger, step, WorkstreamStatus.STATIC_CHECK)
     verdict = judge(run, step, work, work.agent, work.left)
     if verdict.passed:
         return _accept(run, step, work, verdict)
     return _refuse(run, step, work, verdict)
 
 
-def _begin(run: Run, step: PlannedStep, ledger: Ledger) -> AttemptRow:
+def _begin(run: Run, step: PlannedStep, ledger: Ledger, fingerprint: str | None) -> AttemptRow:
     """Record that an attempt is being made, before anything happens."""
     move_workstream(ledger, step, WorkstreamStatus.EDITING)
     return ledger.begin_attempt(
@@ -154,7 +138,7 @@ def _begin(run: Run, step: PlannedStep, ledger: Ledger) -> AttemptRow:
         step.step_id,
         commit_sha_before=run.line.sandbox.head,
         agent_config=step.agent.describe(),
-        fingerprint=step_fingerprint(run, step),
+        fingerprint=fingerprint,
     )
 
 
@@ -196,7 +180,9 @@ def _accept(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
         commit = sandbox.commit(work.left.tree, _message(run, step, number))
     with run.database.transaction() as ledger:
         if work.skipped:
-            move_workstream(ledger, step, WorkstreamStatus.RUNTIME_CHECK)
+            move_workstream(
+                ledger, step, WorkstreamStatus.STATIC_CHECK, WorkstreamStatus.RUNTIME_CHECK
+            )
         record_end(run, step, work, ledger, status, verdict, commit)
     if commit != head:
         sandbox.advance(commit, head)
@@ -227,7 +213,7 @@ def _refuse(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
             "step_retried" if decision.retry else "step_stopped",
             {"attempt": number, "reason": decision.reason},
         )
-        if work.left is None:  # no agent ran
+        if not work.checked:  # it was refused before any command ran on it
             move_workstream(ledger, step, WorkstreamStatus.STATIC_CHECK)
         move_workstream(ledger, step, WorkstreamStatus.FIXING)
     if sandbox.reset():

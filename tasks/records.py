@@ -35,6 +35,7 @@ class Work:
     left: Examined | None = None
     verifications: list[Verification] = field(default_factory=list)
     accepted: SuiteRun | None = None
+    checked: bool = False  # the workstream has left `editing`
     skipped: bool = False
 
     @property

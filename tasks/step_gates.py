@@ -31,12 +31,20 @@ def judge(run: Run, step: PlannedStep, work: Work, agent: AgentResult, left: Exa
         return _no("agent_timeout", f"the agent did not end within {limit:g} s and was killed")
     if not left.changed:
         return _nothing_changed(run, step, work, agent)
-    refused = _lint(run, step)
-    if refused is not None:
-        return refused
-    with run.database.transaction() as ledger:
-        move_workstream(ledger, step, WorkstreamStatus.RUNTIME_CHECK)
+    if run.settings.project.lint:
+        _enter(run, step, work, WorkstreamStatus.STATIC_CHECK)
+        if (refused := _lint(run, step)) is not None:
+            return refused
+        _enter(run, step, work, WorkstreamStatus.RUNTIME_CHECK)
+    else:
+        _enter(run, step, work, WorkstreamStatus.STATIC_CHECK, WorkstreamStatus.RUNTIME_CHECK)
     return _test_gate(run, step, work, left)
+
+
+def _enter(run: Run, step: PlannedStep, work: Work, *states: WorkstreamStatus) -> None:
+    with run.database.transaction() as ledger:
+        move_workstream(ledger, step, *states)
+    work.checked = True
 
 
 def _no(failure_class: str, reason: str) -> Verdict:

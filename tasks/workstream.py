@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from storage.ledger import Ledger
+from storage.rows import AttemptRow
 from storage.states import StepStatus, WorkStage, WorkstreamStatus
 from tasks.attempt import AttemptOutcome
 from tasks.gates import judge_suite
@@ -45,12 +46,18 @@ def move_subtask(ledger: Ledger, ws_id: str, status: StepStatus) -> None:
         ledger.update_plan_status("subtask", row["subtask_id"], status, run_id=row["run_id"])
 
 
-def enter_stage(run: Run, planned: PlannedStep) -> None:
-    """Record the work stage that a step belongs to; a workstream never goes back in the order."""
+def enter_step(run: Run, planned: PlannedStep, fingerprint: str) -> AttemptRow | None:
+    """Record the work stage that a step belongs to; a workstream never goes back in the order.
+
+    Returns:
+        The attempt that did the step before on the same commit, None if it is to be done. It
+        counts while it is active: a step that was rolled back since is done again.
+    """
     with run.database.transaction() as ledger:
         move_to_stage(
             ledger, planned.ws_id, planned.numbered.stage, planned.numbered.step.assigned_to
         )
+        return ledger.find_done_step(run.project_id, fingerprint, run.line.sandbox.head)
 
 
 def move_to_stage(

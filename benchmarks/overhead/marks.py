@@ -30,9 +30,8 @@ MARKS: Final = (
     ("manifest, sandbox", "tasks.sandbox:Sandbox", "commit"),
     ("manifest, sandbox", "tasks.sandbox:Sandbox", "advance"),
     ("gates, context", "tasks.attempt", "attempt_step"),
-    ("gates, context", "tasks.attempt", "done_before"),
     ("gates, context", "tasks.workstream", "begin"),
-    ("gates, context", "tasks.workstream", "enter_stage"),
+    ("gates, context", "tasks.workstream", "enter_step"),
     ("gates, context", "tasks.workstream", "review"),
 )
 LEDGER: Final = "ledger"
