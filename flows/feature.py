@@ -22,7 +22,7 @@ from storage.database import Database
 from tasks import phases, workstream
 from tasks.attempt import AttemptOutcome, attempt_step, skip_step
 from tasks.fingerprint import step_fingerprint
-from tasks.prepare import check
+from tasks.prepare import check, store
 from tasks.run import PlannedStep, Run
 from tasks.run_store import open_run
 
@@ -87,7 +87,7 @@ async def feature(
                 agent=agent,
             )
             prepared = await asyncio.to_thread(checked.observe)
-            run_id = await asyncio.to_thread(prepared.store, database)
+            run_id = await asyncio.to_thread(store, prepared, database)
         run = await asyncio.to_thread(open_run, database, run_id)
         status = await _carry(run)
     finally:

@@ -11,7 +11,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from storage.database import Database
 from storage.exceptions import InputError
@@ -24,51 +23,15 @@ from tasks.config import FILE_NAME, Settings, load_settings, pyproject_section
 from tasks.plan import FeaturePlan, check_plan_against_repository, load_plan
 from tasks.project_commands import project_tests, run_setup
 from tasks.repository import UserRepository
+from tasks.run import Prepared
 from tasks.run_store import store_run
 from tasks.sandbox import ProjectClone, Sandbox
 from tasks.verify import (
-    Verification,
     require_usable_baseline,
     tolerated_exit,
 )
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that can be stored and begun: all input is checked, the baseline is observed."""
-
-    run_id: str
-    plan: FeaturePlan
-    plan_path: Path
-    settings: Settings
-    agent: str | None
-    repository: UserRepository
-    base_commit: str
-    branch: str
-    sandbox: Sandbox
-    baseline: Verification
-    facts: dict[str, Any]
-    notes: tuple[str, ...]
-
-    def store(self, database: Database) -> str:
-        """Store plan, run and baseline in one transaction and return the run's id.
-
-        Raises:
-            GreenlineError: the ledger cannot take it; the sandbox is removed then.
-        """
-        try:
-            with database.transaction() as ledger:
-                store_run(ledger, self)
-        except BaseException:
-            self.discard()
-            raise
-        return self.run_id
-
-    def discard(self) -> None:
-        """Remove what was made on disk for a run that does not come about."""
-        remove_run_files(self.run_id, self.sandbox)
 
 
 @dataclass(frozen=True)
@@ -172,6 +135,26 @@ def check(
     return Checked(
         plan, plan_path.resolve(), settings, agent, repository, base_commit, tuple(notes)
     )
+
+
+def store(prepared: Prepared, database: Database) -> str:
+    """Store plan, run and baseline in one transaction and return the run's id.
+
+    Raises:
+        GreenlineError: the ledger cannot take it; what was made on disk is removed then.
+    """
+    try:
+        with database.transaction() as ledger:
+            store_run(ledger, prepared)
+    except BaseException:
+        discard(prepared)
+        raise
+    return prepared.run_id
+
+
+def discard(prepared: Prepared) -> None:
+    """Remove what was made on disk for a run that does not come about."""
+    remove_run_files(prepared.run_id, prepared.sandbox)
 
 
 def read_settings(

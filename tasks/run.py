@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from storage.database import Database
 from tasks.agents.base import Agent
@@ -89,3 +89,21 @@ class Run:
     steps: Mapping[str, tuple[PlannedStep, ...]]
     scratch: Path
     phase_result_id: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can be stored and begun: all input is checked, the baseline is observed."""
+
+    run_id: str
+    plan: FeaturePlan
+    plan_path: Path
+    settings: Settings
+    agent: str | None
+    repository: UserRepository
+    base_commit: str
+    branch: str
+    sandbox: Sandbox
+    baseline: Verification
+    facts: dict[str, Any]
+    notes: tuple[str, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from storage.database import Database
 from storage.exceptions import InputError
@@ -18,12 +17,9 @@ from tasks.junit import TestResult
 from tasks.plan import FeaturePlan, Subtask
 from tasks.project_commands import project_tests
 from tasks.repository import UserRepository
-from tasks.run import Line, PlannedStep, Run
+from tasks.run import Line, PlannedStep, Prepared, Run
 from tasks.sandbox import ProjectClone, Sandbox
 from tasks.verify import Verification, tolerated_exit
-
-if TYPE_CHECKING:
-    from tasks.prepare import Prepared
 
 
 def store_run(ledger: Ledger, prepared: Prepared) -> None:

@@ -19,7 +19,7 @@ from flows.documents import run_document
 from flows.services import Services
 from storage.database import Database
 from storage.home import Home
-from tasks.prepare import Checked, check
+from tasks.prepare import Checked, check, discard, store
 
 
 def run_plan(
@@ -47,12 +47,12 @@ def run_plan(
         try:
             url, _ = starting.result()
         except BaseException:
-            prepared.discard()
+            discard(prepared)
             raise
     database = Database(url)
     try:
         database.init_db()
-        prepared.store(database)
+        store(prepared, database)
         services.use_prefect()
         _carry(checked, prepared.run_id)
         with database.get_connection() as connection:
