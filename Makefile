@@ -65,7 +65,7 @@ check: setup ## Lint, types, imports, generated documents and unit tests: before
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m tasks.plan_schema --check
+	.venv/bin/python -m tasks.plan.schema --check
 	.venv/bin/python -m storage.state_docs --check
 	.venv/bin/python -m pytest -q tests/unit $(ARGS)
 

@@ -89,6 +89,7 @@ def _compared(ours: list[GreenlineRun], bare: list[list[BareStep]]) -> dict[str,
     return {
         "ratio": statistics.median(totals[0]) / statistics.median(totals[1]),
         "above_bare_ms": statistics.median(totals[0]) - statistics.median(totals[1]),
+        "slowest_ms": {"greenline": max(totals[0]), "bare": max(totals[1])},
         "ratio_by_round": [
             statistics.median(step.total for step in run.steps)
             / statistics.median(step.total for step in steps)
@@ -148,7 +149,7 @@ def report(found: dict[str, Any]) -> str:
     """What was measured, for people."""
     step, aims, commands = found["step"], found["aims"], found["commands"]
     by_round = ", ".join(f"{ratio:.3f}" for ratio in step["ratio_by_round"])
-    reading = commands["greenline steps"]["median"]
+    reading, slowest = commands["greenline steps"]["median"], step["slowest_ms"]
     return "\n".join(
         (
             f"A step, of {found['steps']} in {found['rounds']} rounds (without each one's first)",
@@ -158,13 +159,17 @@ def report(found: dict[str, Any]) -> str:
                 for side, title in (("greenline", "Greenline"), ("bare", "bare loop"))
                 for name, spread in step[side].items()
             ),
+            f"the slowest step: {slowest['greenline']:.0f} ms, bare {slowest['bare']:.0f} ms",
             f"above the bare loop: {step['above_bare_ms']:.0f} ms a step",
             f"ratio of the medians: {step['ratio']:.3f} (by round: {by_round})",
             _verdict(step["ratio"], aims["ratio"]),
             "",
-            "Where a step's time goes: means of one more run, with marks",
-            _row("", "ms", "times"),
-            *(_row(name, f"{one['ms']:.1f}", _times(one)) for name, one in found["parts"].items()),
+            "Where a step's time goes: one more run, with marks",
+            _row("", "mean ms", "largest", "times"),
+            *(
+                _row(name, f"{one['ms']:.1f}", f"{one['largest']:.1f}", _times(one))
+                for name, one in found["parts"].items()
+            ),
             "",
             "A run, beside its steps",
             _row("", "median", "quartiles"),

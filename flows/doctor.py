@@ -13,7 +13,7 @@ from storage.database import Database
 from storage.exceptions import GreenlineError
 from storage.home import Home
 from tasks.agents.registry import make_agent
-from tasks.commands import expand_command
+from tasks.config.commands import expand_command
 from tasks.prepare import read_settings
 from tasks.repository import UserRepository
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.commands import expand_command
+from tasks.config.commands import expand_command
 from tasks.gates import judge_suite
 from tasks.git import GitError
 from tasks.process import ProcessResult, run_guarded

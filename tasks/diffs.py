@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.exceptions import InputError
 from storage.home import Home
-from tasks.clone import existing_clone
+from tasks.sandbox.clone import existing_clone
 
 
 def attempt_diff(repo_path: str, before: str | None, after: str | None) -> str:

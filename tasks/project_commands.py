@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 
 from storage.exceptions import InputError
-from tasks.commands import expand_command
 from tasks.config import Settings
+from tasks.config.commands import expand_command
 from tasks.process import run_guarded
 from tasks.sandbox import Sandbox
 from tasks.verify import TestCommand, suite_environment

@@ -13,10 +13,10 @@ from storage.states import AttemptStatus, WorkstreamStatus
 from tasks.agents.base import AgentResult, Usage
 from tasks.context import Context
 from tasks.gates import SuiteRun, Verdict
+from tasks.gates.signatures import signature
 from tasks.run import PlannedStep, Run
 from tasks.run_store import record_verification
 from tasks.sandbox import Examined
-from tasks.signatures import signature
 from tasks.verify import Verification
 
 _MESSAGE: Final = 8_000

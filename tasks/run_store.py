@@ -13,7 +13,7 @@ from storage.rows import CaseResultRow
 from tasks.agents.registry import make_agent
 from tasks.config import Settings
 from tasks.gates import Baseline
-from tasks.junit import TestResult
+from tasks.gates.junit import TestResult
 from tasks.plan import FeaturePlan, Subtask
 from tasks.project_commands import project_tests
 from tasks.repository import UserRepository

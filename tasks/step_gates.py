@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from storage.states import WorkstreamStatus
 from tasks.agents.base import AgentResult
-from tasks.commands import expand_command
+from tasks.config.commands import expand_command
 from tasks.gates import SuiteRun, Verdict, judge_implementation_step, judge_test_step
+from tasks.gates.test_source import weakened
 from tasks.process import run_guarded
 from tasks.records import Work, move_workstream
 from tasks.run import PlannedStep, Run
 from tasks.sandbox import Examined
-from tasks.test_source import weakened
 from tasks.verify import Verification, suite_environment
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from storage.exceptions import InputError
 from tasks.gates import SuiteRun
-from tasks.junit import FileIndex, ReportError, parse_report
+from tasks.gates.junit import FileIndex, ReportError, parse_report
 from tasks.process import ProcessResult, run_guarded, scrubbed_env
 
 #: Makes the usual runners leave no files behind and show all they can; others ignore it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import json
 import sys
 import threading
@@ -68,18 +69,29 @@ class Clock:
         self.ends.append((time.perf_counter(), self.spent.copy(), self.calls.copy()))
 
     def per_step(self) -> dict[str, dict[str, float]]:
-        """The mean of each part from the end of the first attempt to that of the last."""
-        (begun, spent_before, calls_before), (ended, spent, calls) = self.ends[0], self.ends[-1]
-        steps = len(self.ends) - 1
-        found = {
+        """Each part's mean and largest ms, and its mean number, from one attempt's end to the next.
+
+        The first attempt is left out: nothing precedes it.
+        """
+        steps = [self._between(before, after) for before, after in itertools.pairwise(self.ends)]
+        calls_before, calls = self.ends[0][2], self.ends[-1][2]
+        return {
             part: {
-                "ms": (spent[part] - spent_before[part]) * 1000 / steps,
-                "calls": (calls[part] - calls_before[part]) / steps,
+                "ms": sum(step[part] for step in steps) / len(steps),
+                "largest": max(step[part] for step in steps),
+                "calls": (calls[part] - calls_before[part]) / len(steps),
             }
             for part in PARTS
         }
-        whole = (ended - begun) * 1000 / steps
-        found[PREFECT]["ms"] = whole - sum(part["ms"] for part in found.values())
+
+    @staticmethod
+    def _between(
+        before: tuple[float, Counter[str], Counter[str]],
+        after: tuple[float, Counter[str], Counter[str]],
+    ) -> dict[str, float]:
+        """Each part's milliseconds between two ends; Prefect's is what no mark covers."""
+        found = {part: (after[1][part] - before[1][part]) * 1000 for part in PARTS}
+        found[PREFECT] = (after[0] - before[0]) * 1000 - sum(found.values())
         return found
 
 

@@ -62,7 +62,7 @@ def init(
 ) -> None:
     """Write a greenline.toml by looking at the repository."""
     from tasks.config import FILE_NAME  # noqa: PLC0415
-    from tasks.init_config import propose_settings  # noqa: PLC0415
+    from tasks.config.proposal import propose_settings  # noqa: PLC0415
     from tasks.repository import UserRepository  # noqa: PLC0415
 
     repository = UserRepository.open(repo)
@@ -93,7 +93,7 @@ def replay_plan(
     json_output: Json = False,
 ) -> None:
     """Make a feature plan of past commits, for the `replay` agent."""
-    from tasks.replay_plan import dump_plan_yaml, make_replay_plan  # noqa: PLC0415
+    from tasks.plan.replay import dump_plan_yaml, make_replay_plan  # noqa: PLC0415
 
     made = make_replay_plan(repo, commits)
     text = dump_plan_yaml(made.plan)
@@ -120,8 +120,8 @@ def decompose(
 ) -> None:
     """Store the small form of a plan: the steps of one stored subtask."""
     from storage.database import Database  # noqa: PLC0415
-    from tasks.decompose import store_decomposition  # noqa: PLC0415
     from tasks.plan import load_decomposition  # noqa: PLC0415
+    from tasks.plan.decompose import store_decomposition  # noqa: PLC0415
 
     decomposition = load_decomposition(file)
     database = Database.open()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.git import Git
-    from tasks.plan_model import FeaturePlan, Replay
+    from tasks.plan.model import FeaturePlan, Replay
     from tasks.repository import UserRepository
 
 

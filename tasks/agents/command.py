@@ -22,7 +22,7 @@ from tasks.process import ProcessResult, ProgramNotFound, run_guarded, scrubbed_
 if TYPE_CHECKING:
     from tasks.agents.base import Assignment
     from tasks.config import AgentSettings
-    from tasks.plan_model import FeaturePlan
+    from tasks.plan.model import FeaturePlan
     from tasks.repository import UserRepository
 
 LARGEST_USAGE_FILE = 64_000

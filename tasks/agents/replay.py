@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from storage.exceptions import InputError
 from tasks.agents.base import AgentResult, Usage, digest
 from tasks.git import Git, as_user, decode
-from tasks.trees import remove
+from tasks.sandbox.trees import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.agents.base import Assignment
     from tasks.config import AgentSettings
-    from tasks.plan_model import FeaturePlan, Replay
+    from tasks.plan.model import FeaturePlan, Replay
     from tasks.repository import UserRepository
 
 _FILE_MODES = {"100644": 0o644, "100755": 0o755}

@@ -15,9 +15,9 @@ from tasks.agents.base import Assignment, Usage
 from tasks.agents.command import CommandAgent, read_usage
 from tasks.agents.registry import make_agent
 from tasks.agents.replay import ReplayAgent
-from tasks.config_model import AgentSettings, Settings
+from tasks.config.model import AgentSettings, Settings
 from tasks.git import Git
-from tasks.plan_model import FeaturePlan, Replay
+from tasks.plan.model import FeaturePlan, Replay
 from tasks.repository import UserRepository
 
 

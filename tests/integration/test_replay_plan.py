@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from storage.exceptions import InputError
-from tasks.file_kinds import kind_of
 from tasks.plan import load_plan, parse_plan
-from tasks.replay_plan import dump_plan_yaml, make_replay_plan
+from tasks.plan.file_kinds import kind_of
+from tasks.plan.replay import dump_plan_yaml, make_replay_plan
 
 FIRST = {"src/a.py": "0", "src/b.py": "0", "tests/test_a.py": "0", "tests/test_b.py": "0"}
 

@@ -13,9 +13,9 @@ import pytest
 
 from storage.exceptions import InputError
 from storage.home import Home
-from tasks.clone import ProjectClone, alternates
 from tasks.git import RefMoved
 from tasks.repository import BranchTaken, UserRepository
+from tasks.sandbox.clone import ProjectClone, alternates
 
 
 def git(folder: Path, *arguments: str, **environment: str) -> str:
@@ -357,7 +357,7 @@ def test_many_processes_may_prepare_a_clone_at_once(folder, tmp_path):
     home = Home(tmp_path / "home").ensure()
     code = (
         "import sys; from pathlib import Path; from storage.home import Home; "
-        "from tasks.clone import ProjectClone; from tasks.repository import UserRepository; "
+        "from tasks.sandbox.clone import ProjectClone; from tasks.repository import UserRepository; "
         "u = UserRepository.open(Path(sys.argv[1])); "
         "print(ProjectClone.prepare(Home(Path(sys.argv[2])), u, u.head).git.tree_of(u.head))"
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from storage.home import Home
-from tasks.clone import ProjectClone
 from tasks.git import Git, RefMoved
 from tasks.repository import UserRepository
 from tasks.sandbox import Examined, Sandbox, SandboxError
+from tasks.sandbox.clone import ProjectClone
 
 OWN = "src/roman.py"
 FILES = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.commands import command_problem, expand_command
+from tasks.config.commands import command_problem, expand_command
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from storage.exceptions import InputError
 from tasks.config import ConfigError, Settings, load_settings, pyproject_section
-from tasks.config_model import LATER_ADAPTERS
+from tasks.config.model import LATER_ADAPTERS
 
 FULL = """
 [project]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.file_kinds import kind_of
+from tasks.plan.file_kinds import kind_of
 
 KINDS = {
     "test": """

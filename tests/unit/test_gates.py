@@ -14,7 +14,7 @@ from tasks.gates import (
     judge_suite,
     judge_test_step,
 )
-from tasks.junit import TestResult
+from tasks.gates.junit import TestResult
 
 OWN = "tests/test_roman.py"
 OTHER = "tests/test_other.py"

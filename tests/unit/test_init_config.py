@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tasks.config import Settings, load_settings
-from tasks.init_config import propose_settings
+from tasks.config.proposal import propose_settings
 
 
 def all_programs(_name: str) -> bool:

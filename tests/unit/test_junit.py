@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.junit import FileIndex, ReportError, base_id, parse_report
+from tasks.gates.junit import FileIndex, ReportError, base_id, parse_report
 
 FILES = FileIndex.of(
     ["tests/test_a.py", "tests/sub/test_a.py", "test_root.py", "src/roman.py", "web/roman.test.js"]

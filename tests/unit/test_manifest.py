@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.manifest import compare, scan
-from tasks.trees import remove
+from tasks.sandbox.manifest import compare, scan
+from tasks.sandbox.trees import remove
 
 
 @pytest.fixture

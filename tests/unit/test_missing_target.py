@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.missing_target import names_target
+from tasks.gates.missing_target import names_target
 
 
 @pytest.mark.parametrize(

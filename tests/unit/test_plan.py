@@ -24,7 +24,7 @@ from tasks.plan import (
     parse_decomposition,
     parse_plan,
 )
-from tasks.plan_yaml import MAX_BYTES
+from tasks.plan.reading import MAX_BYTES
 
 EXAMPLE = """
 feature: Roman numerals

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tasks.plan_paths import is_git_part, path_problem
+from tasks.plan.paths import is_git_part, path_problem
 
 
 @pytest.mark.parametrize(

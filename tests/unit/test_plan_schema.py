@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from tasks.plan import plan_json_schema, plan_json_schema_text
-from tasks.plan_schema import PUBLISHED, main
+from tasks.plan.schema import PUBLISHED, main
 
 STEP = {"step_type": "test", "file_path": "tests/test_x.py", "instructions": "x"}
 

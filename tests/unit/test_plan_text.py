@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.plan import FeaturePlan, parse_plan
-from tasks.plan_text import dump_plan_yaml
+from tasks.plan.writing import dump_plan_yaml
 
 words = st.text(min_size=1, max_size=60).filter(lambda text: text.strip() == text)
 anything = st.text(max_size=80) | st.text("ab \n\t:-#'\"{}[]\r\\", max_size=40)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.manifest import Change, Changes, Entry
-from tasks.scope import configures, is_cache, is_swept, scope_violations
+from tasks.sandbox.manifest import Change, Changes, Entry
+from tasks.sandbox.scope import configures, is_cache, is_swept, scope_violations
 
 OWN = "src/a.py"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.signatures import normalise, signature
+from tasks.gates.signatures import normalise, signature
 
 
 @pytest.mark.parametrize(

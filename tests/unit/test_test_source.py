@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.test_source import weakened
+from tasks.gates.test_source import weakened
 
 OLD = b"""
 import pytest

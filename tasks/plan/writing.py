@@ -6,7 +6,7 @@ import io
 import re
 from typing import Any
 
-from tasks.plan_model import FeaturePlan
+from tasks.plan.model import FeaturePlan
 
 # Lines that a block of text shows exactly as they are: no white space at their ends, none that only
 # looks like some, and the first one not indented.

@@ -7,15 +7,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tasks.git import joined
-from tasks.manifest import entry_at, scan
-from tasks.scope import is_cache
-from tasks.trees import open_folder, remove
+from tasks.sandbox.manifest import entry_at, scan
+from tasks.sandbox.scope import is_cache
+from tasks.sandbox.trees import open_folder, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tasks.git import Git, TreeEntry
-    from tasks.manifest import Changes, Entry, Manifest
+    from tasks.sandbox.manifest import Changes, Entry, Manifest
 
 
 def put_back(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from tasks.manifest import Change, Changes, Entry
+    from tasks.sandbox.manifest import Change, Changes, Entry
 
 LARGEST_FILE = 20_000_000
 """Bytes; a larger file is not committed."""

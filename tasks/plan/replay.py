@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage.exceptions import InputError
-from tasks.file_kinds import kind_of
-from tasks.past_commits import RULE, PastCommit, read_commit, unsuitable
-from tasks.plan_model import FeaturePlan, Replay, Step, Subtask, Task
-from tasks.plan_text import dump_plan_yaml
+from tasks.plan.file_kinds import kind_of
+from tasks.plan.model import FeaturePlan, Replay, Step, Subtask, Task
+from tasks.plan.past_commits import RULE, PastCommit, read_commit, unsuitable
+from tasks.plan.writing import dump_plan_yaml
 
 if TYPE_CHECKING:
     from tasks.git import Git

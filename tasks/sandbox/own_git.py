@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tasks.clone import ProjectClone, alternates
-from tasks.manifest import Manifest, scan
-from tasks.trees import remove, unlocked, write_bare
+from tasks.sandbox.clone import ProjectClone, alternates
+from tasks.sandbox.manifest import Manifest, scan
+from tasks.sandbox.trees import remove, unlocked, write_bare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.commands import expand_command
-from tasks.config_env import overlay
-from tasks.config_model import (
+from tasks.config.commands import expand_command
+from tasks.config.environment import overlay
+from tasks.config.model import (
     ADAPTERS,
     FILE_NAME,
     LATER_ADAPTERS,

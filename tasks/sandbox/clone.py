@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from storage.exceptions import InputError
 from tasks.git import Git, decode
-from tasks.trees import remove, write_bare, write_private
+from tasks.sandbox.trees import remove, write_bare, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

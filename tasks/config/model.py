@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from storage.exceptions import InputError
-from tasks.commands import command_problem
-from tasks.plan_model import AssignedTo
+from tasks.config.commands import command_problem
+from tasks.plan.model import AssignedTo
 from tasks.problems import did_you_mean, received
 
 FILE_NAME = "greenline.toml"

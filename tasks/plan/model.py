@@ -1,7 +1,7 @@
 """The models of a feature plan: feature, task, subtask, step.
 
 They check one value at a time; what concerns the whole tree (keys, dependencies) is in
-`tasks.plan_structure`. Read plans with `tasks.plan`, which reports all problems at once.
+`tasks.plan.structure`. Read plans with `tasks.plan`, which reports all problems at once.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.plan_paths import path_problem
-from tasks.plan_structure import Node, dependency_order, structure_problems
+from tasks.plan.paths import path_problem
+from tasks.plan.structure import Node, dependency_order, structure_problems
 from tasks.problems import DocumentError, did_you_mean, path_of, received
 
 StepType = Literal["test", "implementation"]

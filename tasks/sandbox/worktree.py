@@ -1,7 +1,7 @@
 """A worktree of Greenline's clone on a branch, with git's control files out of reach.
 
 Greenline uses its own clone, the worktree and an index of its own, and never reads the `.git` that
-lies in the worktree (see `tasks.own_git`). The scope gate is in `tasks.sandbox`.
+lies in the worktree (see `tasks.sandbox.own_git`). The scope gate is in `tasks.sandbox`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from storage.exceptions import GreenlineError
 from tasks.git import GitError, TreeEntry, records
-from tasks.index import Index, Snapshot
-from tasks.manifest import Changes, Entry, Manifest, compare, entry_at, scan
-from tasks.own_git import OwnGit
-from tasks.scope import is_cache
-from tasks.trees import remove, write_private
-from tasks.undo import put_back, remove_within, restore_exactly
+from tasks.sandbox.index import Index, Snapshot
+from tasks.sandbox.manifest import Changes, Entry, Manifest, compare, entry_at, scan
+from tasks.sandbox.own_git import OwnGit
+from tasks.sandbox.scope import is_cache
+from tasks.sandbox.trees import remove, write_private
+from tasks.sandbox.undo import put_back, remove_within, restore_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from tasks.clone import ProjectClone
     from tasks.git import Git
-    from tasks.manifest import Change
+    from tasks.sandbox.clone import ProjectClone
+    from tasks.sandbox.manifest import Change
 
 
 SETUP = "setup.json"

@@ -12,17 +12,17 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tasks.git import TreeEntry, joined, records
-from tasks.manifest import entry_at
-from tasks.scope import LARGEST_FILE
-from tasks.trees import remove
-from tasks.undo import is_reached
+from tasks.sandbox.manifest import entry_at
+from tasks.sandbox.scope import LARGEST_FILE
+from tasks.sandbox.trees import remove
+from tasks.sandbox.undo import is_reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tasks.clone import ProjectClone
     from tasks.git import Git
-    from tasks.manifest import Entry
+    from tasks.sandbox.clone import ProjectClone
+    from tasks.sandbox.manifest import Entry
 
 LISTINGS = 4
 """How many trees' contents are remembered; an attempt needs two."""

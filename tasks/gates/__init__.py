@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tasks.junit import TestResult, base_id
-from tasks.missing_target import names_target
-from tasks.signatures import normalise
+from tasks.gates.junit import TestResult, base_id
+from tasks.gates.missing_target import names_target
+from tasks.gates.signatures import normalise
 
 Expectation = Literal["red", "green", "unchanged"]
 _SHOWN = 5

@@ -1,7 +1,7 @@
 """A sandbox: the isolated worktree that an agent works in, and the scope gate over it.
 
-What an agent or a test run left is found by manifests (`tasks.manifest`), judged (`tasks.scope`),
-written to git and undone.
+What an agent or a test run left is found by manifests (`tasks.sandbox.manifest`), judged
+(`tasks.sandbox.scope`), written to git and undone.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tasks.clone import ProjectClone
 from tasks.git import RefMoved, joined, records
-from tasks.index import Snapshot
-from tasks.manifest import Change, Changes, Manifest, entry_at, scan
-from tasks.scope import ScopeViolation, is_swept, scope_violations
-from tasks.trees import remove
-from tasks.undo import remove_within
-from tasks.worktree import SandboxError, Worktree, in_cache
+from tasks.sandbox.clone import ProjectClone
+from tasks.sandbox.index import Snapshot
+from tasks.sandbox.manifest import Change, Changes, Manifest, entry_at, scan
+from tasks.sandbox.scope import ScopeViolation, is_swept, scope_violations
+from tasks.sandbox.trees import remove
+from tasks.sandbox.undo import remove_within
+from tasks.sandbox.worktree import SandboxError, Worktree, in_cache
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tasks.plan_model import FeaturePlan, PlanError, Step, Subtask
+from tasks.plan.model import FeaturePlan, PlanError, Step, Subtask
 from tasks.problems import Location, Problem, path_of
 
 MOST_STEPS = 3

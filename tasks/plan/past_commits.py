@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.file_kinds import kind_of
-from tasks.plan_paths import path_problem
+from tasks.plan.file_kinds import kind_of
+from tasks.plan.paths import path_problem
 
 if TYPE_CHECKING:
     from tasks.git import Git

@@ -1,8 +1,8 @@
 """Feature plans: read from a file, checked, and ready to be carried out.
 
-This is the face of the subject. The models are in `tasks.plan_model`, what must hold for a plan as
-a whole in `tasks.plan_structure`, reading text in `tasks.plan_yaml`, and what can only be told with
-the repository at hand in `tasks.plan_check`.
+This is the face of the subject. The models are in `tasks.plan.model`, what must hold for a plan
+as a whole in `tasks.plan.structure`, reading text in `tasks.plan.reading`, and what can only be
+told with the repository at hand in `tasks.plan.check`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.plan_check import CommittedTree, PlanWarning, check_plan_against_repository
-from tasks.plan_model import (
+from tasks.plan.check import CommittedTree, PlanWarning, check_plan_against_repository
+from tasks.plan.model import (
     AssignedTo,
     Decomposition,
     Expectation,
@@ -31,8 +31,8 @@ from tasks.plan_model import (
     Task,
     effective_expectation,
 )
-from tasks.plan_structure import nodes_of, structure_problems
-from tasks.plan_yaml import Document, read_document, read_text, with_lines
+from tasks.plan.reading import Document, read_document, read_text, with_lines
+from tasks.plan.structure import nodes_of, structure_problems
 from tasks.problems import (
     DocumentError,
     Location,
