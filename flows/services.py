@@ -117,7 +117,8 @@ class Services:
         usage.use_services(self.home)
         usage.pin(self.home)
         postgres, prefect = self.start()
-        ensure_work_pool(prefect)
+        if users_api_url(self.home) is None:  # a server of the user's own is theirs to set up
+            ensure_work_pool(prefect)
         return postgres, prefect
 
     def down(self) -> list[str]:
