@@ -121,10 +121,15 @@ def shown_progress() -> Iterator[None]:
     from rich.logging import RichHandler  # noqa: PLC0415
 
     console = err()
-    handler = RichHandler(
-        console=console, show_path=False, show_level=False, markup=False, highlighter=None,
-        log_time_format="%H:%M:%S",
-    )  # fmt: skip
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        handler = RichHandler(
+            console=console, show_path=False, show_level=False, markup=False, highlighter=None,
+            log_time_format="%H:%M:%S",
+        )  # fmt: skip
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     handler.setLevel(logging.INFO)
     loggers = [logging.getLogger(name) for name in ("flows", "tasks")]
     for each in loggers:
