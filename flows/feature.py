@@ -140,14 +140,11 @@ async def _workstream(run: Run, steps: tuple[PlannedStep, ...]) -> None:
         if outcome.status == "failure":
             await asyncio.to_thread(workstream.fail, run, planned, outcome)
             return
-    await phase_task.with_options(tags={"review"})(
-        f"review {steps[0].subtask.key}", lambda: workstream.review(run, steps)
-    )
+    await phase_task(f"review {steps[0].subtask.key}", lambda: workstream.review(run, steps))
 
 
 async def _step(run: Run, planned: PlannedStep) -> AttemptOutcome:
     """Do one step as one Prefect task, retried while the breaker allows it."""
-    step = planned.numbered.step
     fingerprint = step_fingerprint(run, planned)
     before = await asyncio.to_thread(workstream.enter_step, run, planned, fingerprint)
     made: list[AttemptOutcome] = []
@@ -163,7 +160,8 @@ async def _step(run: Run, planned: PlannedStep) -> AttemptOutcome:
     call: Any = step_task.with_options(  # Prefect's overloads lose the return type
         # A hit in Prefect's cache counts only when the ledger agrees that the step was done.
         refresh_cache=before is None,
-        tags={f"project:{run.project_id}", f"role:{step.assigned_to}", planned.subtask.key},
+        # Few distinct sets of tags: for each one Prefect asks the server for its limits anew.
+        tags={f"project:{run.project_id}", f"role:{planned.numbered.step.assigned_to}"},
     )
     state = await call(
         f"{planned.subtask.key} {planned.name}",

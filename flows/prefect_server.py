@@ -10,6 +10,7 @@ import http.client
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage import detached
@@ -22,12 +23,11 @@ from storage.supervision import (
     locked,
     process_birth,
     tail,
+    write_private,
 )
 from storage.usage import use_services
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from storage.home import Home
 
 NAME = "prefect"
@@ -186,11 +186,29 @@ def prefect_client_environment(api_url: str, home: Home) -> dict[str, str]:
     environment = {**_CLIENT, API_VARIABLE: api_url}
     if users_api_url(home) is None:
         environment["PREFECT_HOME"] = str(home.prefect)
+        environment["PREFECT_API_SSL_CERT_FILE"] = str(_one_certificate(home))
+        environment["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"  # it is our own
         # A proxy for the outer world has no way to our loopback interface.
         for name in ("NO_PROXY", "no_proxy"):
             hosts = [host for host in os.environ.get(name, "").split(",") if host]
             environment[name] = ",".join(dict.fromkeys([*hosts, LOOPBACK, "localhost"]))
     return environment
+
+
+def _one_certificate(home: Home) -> Path:
+    """Return a file with one certificate of the usual authorities.
+
+    Prefect reads its certificates anew for each of its many clients, 16 ms each time, though
+    nobody speaks TLS on the loopback interface. None at all is an error.
+    """
+    import certifi  # noqa: PLC0415 - only to run something
+
+    target = home.folder(home.prefect) / "one-certificate.pem"
+    if not target.is_file():
+        everyone = Path(certifi.where()).read_text("utf-8")
+        first, end, _ = everyone.partition("-----END CERTIFICATE-----\n")
+        write_private(home, target, first + end)
+    return target
 
 
 def users_api_url(home: Home) -> str | None:

@@ -236,3 +236,4 @@ def _signal(pid: int, number: int) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
+    os._exit(0)  # all is said; tidying the interpreter up would take 3 ms

@@ -125,7 +125,8 @@ def _weakened(run: Run, step: PlannedStep) -> list[str]:
     if not file_path.endswith(".py"):
         return []
     sandbox = run.line.sandbox
-    entry = sandbox.git.entry(sandbox.head, file_path)
+    known = file_path in sandbox.files()  # most test files are new: no git for them
+    entry = sandbox.git.entry(sandbox.head, file_path) if known else None
     after = sandbox.path / file_path
     return weakened(
         sandbox.git.blob(entry.oid) if entry else None,
