@@ -6,6 +6,8 @@ exactly that tree while lint and tests run in it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from storage.states import WorkstreamStatus
 from tasks.agents.base import AgentResult
 from tasks.config.commands import expand_command
@@ -109,7 +111,7 @@ def _judge_run(run: Run, step: PlannedStep, verification: Verification, work: Wo
             baseline,
             verification.run,
             file_path=planned.file_path,
-            targets=step.subtask.target_files,
+            targets=_targets(run, step),
             expect=step.numbered.expect,
             may_remove_tests=planned.may_remove_tests,
             weakened=_weakened(run, step),
@@ -117,6 +119,16 @@ def _judge_run(run: Run, step: PlannedStep, verification: Verification, work: Wo
     return judge_implementation_step(
         baseline, verification.run, test_files=step.done_tests, expect=step.numbered.expect
     )
+
+
+def _targets(run: Run, step: PlannedStep) -> Collection[str]:
+    """Return the files that a test may miss: the subtask's, or the plan's when it has none.
+
+    A subtask may consist of tests alone that a later one makes pass.
+    """
+    return step.subtask.target_files or [
+        path for subtask in run.plan.subtasks for path in subtask.target_files
+    ]
 
 
 def _weakened(run: Run, step: PlannedStep) -> list[str]:

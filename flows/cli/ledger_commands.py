@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.output import note, out, print_json, table
+from flows.cli.output import print_json, print_table, say
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -43,7 +43,7 @@ def init(*, json_output: Json = False) -> None:
     if json_output:
         print_json({"state": report.state, "schema_version": report.version})
     else:
-        note(f"the schema is {report.state}, version {report.version}")
+        say(f"the schema is {report.state}, version {report.version}")
 
 
 @ledger.command("inspect")
@@ -58,4 +58,4 @@ def inspect(*, json_output: Json = False) -> None:
         print_json(counts)
         return
     rows = [(what, status, n) for what, found in counts.items() for status, n in found.items()]
-    out().print(table("", ("what", "status", "count"), rows))
+    print_table(("what", "status", "count"), rows)

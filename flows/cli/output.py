@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 from rich.console import Console
-from rich.table import Table
 
 _STYLES = {
     "completed": "green",
@@ -23,19 +22,20 @@ _STYLES = {
     "failure": "red",
     "partial": "yellow",
     "blocked": "yellow",
+    "-": "dim",
     "running": "cyan",
     "in_progress": "cyan",
 }
 
 
 def out() -> Console:
-    """Return the console for results; wide when piped, so that no value is cut."""
-    return Console(width=None if sys.stdout.isatty() else 200, soft_wrap=not sys.stdout.isatty())
+    """Return the console for results; nothing is wrapped when piped."""
+    return Console(soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """Return the console for progress, notes and errors."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else 200, highlight=False)
+    return Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
 
 
 def note(message: str) -> None:
@@ -45,7 +45,8 @@ def note(message: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout and nothing else."""
-    sys.stdout.write(json.dumps(document, default=to_json, indent=2, ensure_ascii=False) + "\n")
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(document, default=to_json, indent=2, ensure_ascii=plain) + "\n")
 
 
 def to_json(value: object) -> Any:
@@ -68,31 +69,58 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Build a table; states are coloured, missing values are a dash."""
-    built = Table(
-        title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False
-    )
+def say(text: str) -> None:
+    """Print a result for a person on stdout, as it is."""
+    out().print(text, markup=False, highlight=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; missing values are a dash.
+
+    In a terminal it fits the width and states are coloured. Piped, each row is one line with all
+    of its values whole and nothing after the last one.
+    """
+    written = [tuple(_cell(value) for value in row) for row in rows]
+    if not sys.stdout.isatty():
+        for line in _lines(columns, written):
+            sys.stdout.write(f"{line}\n")
+        return
+    from rich.table import Table  # noqa: PLC0415 - not needed when piped
+    from rich.text import Text  # noqa: PLC0415
+
+    built = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
         built.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
-    for row in rows:
-        built.add_row(*(_cell(value) for value in row))
-    return built
+    for row in written:
+        built.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
+    out().print(built)
 
 
 _NUMBERS = {"#", "attempts", "try", "ms", "seconds", "tokens", "steps", "done", "count"}
 
 
-def _cell(value: object) -> str:
-    from rich.markup import escape  # noqa: PLC0415 - only tables need it
+def _lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield header and rows with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        aligned = (
+            cell.rjust(width) if column in _NUMBERS else cell.ljust(width)
+            for column, cell, width in zip(columns, row, widths, strict=True)
+        )
+        yield "  ".join(aligned).rstrip()
 
+
+def _cell(value: object) -> str:
     if value is None or value == "":
-        return "[dim]-[/dim]"
+        return "-"
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    text = str(value)
-    style = _STYLES.get(text)
-    return f"[{style}]{text}[/{style}]" if style else escape(text)
+        return local(value)
+    return " ".join(str(value).split("\n"))
+
+
+def local(moment: datetime) -> str:
+    """Return a time as people read it, in their time zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def seconds(milliseconds: int | None) -> str | None:

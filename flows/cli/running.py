@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import typer
 
-from flows.cli.output import err, note, out, print_json
-from flows.cli.views import steps_table
+from flows.cli.output import err, note, print_json, say
+from flows.cli.views import print_steps
 from flows.documents import run_document
 from flows.services import Services
 from storage.database import Database
@@ -117,12 +117,10 @@ def finish(document: dict[str, Any], *, as_json: bool) -> NoReturn:
     if as_json:
         print_json(document)
     else:
-        console = out()
-        console.print(steps_table(document["steps"]))
-        console.print(
+        print_steps(document["steps"])
+        say(
             f"run {document['run_id']} {document['status']}, branch {document['branch']} "
-            f"at {(document['commit'] or '')[:10]}",
-            highlight=False,
+            f"at {(document['commit'] or '')[:10]}"
         )
     raise typer.Exit(0 if document["status"] == "completed" else 1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.output import out, print_json
+from flows.cli.output import print_json, say
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Project = Annotated[
@@ -39,7 +39,7 @@ def list_runs(
     if context.invoked_subcommand is not None:
         return
     from flows.cli.database import project_meant, reading  # noqa: PLC0415
-    from flows.cli.views import runs_table  # noqa: PLC0415
+    from flows.cli.views import print_runs  # noqa: PLC0415
     from storage import queries  # noqa: PLC0415
 
     with reading() as connection:
@@ -48,7 +48,7 @@ def list_runs(
     if json_output:
         print_json(found)
     else:
-        out().print(runs_table(found))
+        print_runs(found)
 
 
 @runs.command("show")
@@ -59,7 +59,7 @@ def show_run(
 ) -> None:
     """Show one run: its steps and where it stands."""
     from flows.cli.database import reading  # noqa: PLC0415
-    from flows.cli.views import steps_table  # noqa: PLC0415
+    from flows.cli.views import print_steps  # noqa: PLC0415
     from flows.documents import run_document  # noqa: PLC0415
 
     with reading() as connection:
@@ -67,9 +67,8 @@ def show_run(
     if json_output:
         print_json(document)
         return
-    console = out()
-    console.print(f"run {document['run_id']} {document['status']}, branch {document['branch']}")
-    console.print(steps_table(document["steps"]))
+    say(f"run {document['run_id']} {document['status']}, branch {document['branch']}")
+    print_steps(document["steps"])
 
 
 def steps(
@@ -82,7 +81,7 @@ def steps(
 ) -> None:
     """List the steps of a run in plan order, those not begun too."""
     from flows.cli.database import project_meant, reading  # noqa: PLC0415
-    from flows.cli.views import steps_table  # noqa: PLC0415
+    from flows.cli.views import print_steps  # noqa: PLC0415
     from flows.documents import step_document  # noqa: PLC0415
     from storage import queries  # noqa: PLC0415
     from storage.exceptions import InputError  # noqa: PLC0415
@@ -102,7 +101,7 @@ def steps(
     if json_output:
         print_json(documents)
     else:
-        out().print(steps_table(documents))
+        print_steps(documents)
 
 
 @step.command("info")
@@ -116,7 +115,7 @@ def info(number: Number, *, project: Project = None, json_output: Json = False) 
     if json_output:
         print_json(attempt)
     else:
-        out().print(attempt_text(attempt), markup=False, highlight=False)
+        say(attempt_text(attempt))
 
 
 @step.command("diff")

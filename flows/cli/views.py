@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
-from flows.cli.output import seconds, short, table
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from flows.cli.output import local, print_table, seconds, short
 
 
-def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the table of runs."""
-    return table(
-        "",
+def print_runs(runs: Iterable[Mapping[str, Any]]) -> None:
+    """Print the table of runs."""
+    print_table(
         ("run", "project", "feature", "status", "done", "attempts", "created"),
         (
             (
@@ -31,10 +28,9 @@ def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
     )
 
 
-def steps_table(steps: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the table of steps in plan order, with the attempts that each took."""
-    return table(
-        "",
+def print_steps(steps: Iterable[Mapping[str, Any]]) -> None:
+    """Print the table of steps in plan order, with the attempts that each took."""
+    print_table(
         ("#", "subtask", "step", "file", "status", "attempts", "seconds", "commit", "failed with"),
         (_step_row(step) for step in steps),
     )
@@ -81,7 +77,7 @@ def attempt_text(attempt: Mapping[str, Any]) -> str:
         "started": attempt["started_at"],
         "completed": attempt["completed_at"],
     }
-    lines = [f"{name:14} {value if value is not None else '-'}" for name, value in facts.items()]
+    lines = [f"{name:14} {_fact(value)}" for name, value in facts.items()]
     if reason := result.get("reason"):
         lines += ["", reason]
     for key in ("violations", "undone", "removed", "left_out"):
@@ -98,3 +94,9 @@ def attempt_text(attempt: Mapping[str, Any]) -> str:
         ]
         lines += [f"  {test['outcome']:10} {test['node_id']}" for test in run["not_passed"]]
     return "\n".join(lines)
+
+
+def _fact(value: object) -> str:
+    if value is None:
+        return "-"
+    return local(value) if isinstance(value, datetime) else str(value)

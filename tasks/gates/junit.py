@@ -90,6 +90,24 @@ class FileIndex:
                 return path
         return self._by_module(classname or name)
 
+    def relative(self, dotted: str) -> str:
+        """Return a dotted test name without what stands before its file's module.
+
+        pytest names tests from its root folder, which may lie above the worktree when a
+        configuration file is there; a test's id is to be the same in every worktree.
+        """
+        parts = dotted.split(".")
+        for start in range(len(parts)):
+            for end in range(len(parts), start, -1):
+                if self._whole(parts[start:end]):
+                    return ".".join(parts[start:])
+        return dotted
+
+    def _whole(self, parts: list[str]) -> list[str]:
+        """Return the files whose whole path is these parts."""
+        found = self._dotted.get(".".join(parts), ())
+        return [path for path in found if path.count("/") == len(parts) - 1]
+
     def _by_path(self, written: str) -> str | None:
         parts = written.replace("\\", "/").split("/")
         for start in range(len(parts)):
@@ -101,10 +119,10 @@ class FileIndex:
         parts = dotted.split(".")
         for start in range(len(parts)):
             for end in range(len(parts), start, -1):
-                found = self._dotted.get(".".join(parts[start:end]), ())
-                whole = [path for path in found if path.count("/") == end - start - 1]
+                whole = self._whole(parts[start:end])
                 if len(whole) == 1:
                     return whole[0]
+                found = self._dotted.get(".".join(parts[start:end]), ())
                 if len(found) == 1 and start == 0:
                     return found[0]
         return None
@@ -161,8 +179,9 @@ def _result(case: Element, suite_file: str | None, files: FileIndex) -> TestResu
     located = files.locate(classname, name, case.get("file") or suite_file)
     if located is None and outcome == "load_error":
         located = files.locate("", name, None)
+    classname = files.relative(classname)
     return TestResult(
-        node_id=f"{classname}::{name}" if classname else name,
+        node_id=f"{classname}::{name}" if classname else files.relative(name),
         outcome=outcome,
         duration_ms=_milliseconds(case.get("time")),
         message=message[:MAX_TEXT],

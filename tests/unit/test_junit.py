@@ -84,6 +84,23 @@ def test_a_test_named_twice_counts_with_the_worst_it_did():
     assert only(body).outcome == "errored"
 
 
+@pytest.mark.parametrize(
+    ("case", "node_id"),
+    [
+        (
+            'classname="home..greenline.run.main.tests.sub.test_a.TestX" name="t"',
+            "tests.sub.test_a.TestX::t",
+        ),
+        ('classname="tests.sub.test_a" name="t"', "tests.sub.test_a::t"),
+        ('classname="example.com/pkg" name="TestX"', "example.com/pkg::TestX"),
+        ('classname="" name="x.main.tests.test_a"', "tests.test_a"),
+    ],
+)
+def test_an_id_is_the_same_in_every_worktree(case, node_id):
+    """The runner's root folder may lie above the worktree; the way to it is no part of an id."""
+    assert only(f"<testcase {case}/>").node_id == node_id
+
+
 def test_nested_suites_are_read():
     data = b'<testsuite><testsuite file="web/roman.test.js"><testcase name="a"/></testsuite></testsuite>'
     (found,) = parse_report(data, FILES).values()
