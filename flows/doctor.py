@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.redaction import without_passwords
 from flows.services import Services
-from storage.database import Database
-from storage.exceptions import GreenlineError
+from storage.database import URL_VARIABLE, Database
+from storage.exceptions import GreenlineError, InputError, ServiceError
 from storage.home import Home
 from tasks.agents.registry import make_agent
+from tasks.config import Settings
 from tasks.config.commands import expand_command
 from tasks.prepare import read_settings
+from tasks.project_commands import lacks_pytest, program_found
 from tasks.repository import UserRepository
 
 _OLDEST_GIT = (2, 38)
@@ -22,12 +27,22 @@ _OLDEST_GIT = (2, 38)
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: whether it is well, what was found, and how to mend it."""
+    """One check: whether it is well, what was found, and how to mend it.
+
+    Attributes:
+        exit_code: what a run that fails for it would exit with.
+    """
 
     check: str
     ok: bool
     found: str
     mend: str = ""
+    exit_code: int = ServiceError.exit_code
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Return 0 if all is well, else 4 for what Greenline itself needs, 2 for bad input."""
+    return max((finding.exit_code for finding in findings if not finding.ok), default=0)
 
 
 def examine(repo: str | None) -> list[Finding]:
@@ -40,7 +55,8 @@ def examine(repo: str | None) -> list[Finding]:
     try:
         home = Home.current().ensure()
     except GreenlineError as error:
-        return [*findings, Finding("home", ok=False, found=str(error), mend="set GREENLINE_HOME")]
+        mend = "set GREENLINE_HOME to a folder that you can write"
+        return [*findings, _wrong("home", str(error), mend)]
     findings.append(Finding("home", ok=True, found=str(home.path)))
     findings += _services(home)
     return findings + _repository(repo)
@@ -68,14 +84,20 @@ def _services(home: Home) -> list[Finding]:
         found = f"answers, schema version {report.version} ({report.state})"
         findings.append(Finding("ledger", ok=True, found=found))
     except GreenlineError as error:
-        mend = f"see {services.postgres.log}, or unset GREENLINE_DATABASE_URL"
-        findings.append(Finding("ledger", ok=False, found=str(error), mend=mend))
+        named = os.environ.get(URL_VARIABLE, "").strip()
+        mend = f"set {URL_VARIABLE} right, or unset it" if named else f"see {services.postgres.log}"
+        told = without_passwords(str(error))
+        findings.append(Finding("ledger", ok=False, found=told, mend=mend))
     try:
         findings.append(Finding("prefect", ok=True, found=services.prefect_api_url()))
     except GreenlineError as error:
-        mend = f"see {services.prefect.log}, or unset PREFECT_API_URL"
+        mend = f"see {services.prefect.log}"
         findings.append(Finding("prefect", ok=False, found=str(error), mend=mend))
     return findings
+
+
+def _wrong(check: str, found: str, mend: str) -> Finding:
+    return Finding(check, ok=False, found=found, mend=mend, exit_code=InputError.exit_code)
 
 
 def _repository(repo: str | None) -> list[Finding]:
@@ -85,26 +107,36 @@ def _repository(repo: str | None) -> list[Finding]:
     except GreenlineError as error:
         if repo is None:
             return []
-        return [Finding("repository", ok=False, found=str(error), mend="give another --repo")]
+        return [_wrong("repository", str(error), "give another --repo")]
     findings = [
         Finding("repository", ok=True, found=f"{repository.path} at {repository.head[:10]}")
     ]
     try:
         settings, notes = read_settings(repository, repository.head, None)
-        command = settings.require_test_command()
+        settings.require_test_command()
     except GreenlineError as error:
         mend = "run `greenline init`, or mend greenline.toml"
-        return [*findings, Finding("settings", ok=False, found=str(error), mend=mend)]
+        return [*findings, _wrong("settings", str(error), mend)]
     findings.append(Finding("settings", ok=True, found="; ".join(notes) or "committed"))
-    program = expand_command(command, report="report.xml")[0]
-    known = shutil.which(program) is not None or (repository.path / program).is_file()
-    mend = "" if known else "install it, or change project.test"
-    findings.append(Finding("test command", ok=known, found=command, mend=mend))
+    findings.append(_test_command(settings, repository))
     for name in settings.agents:
         try:
             adapter = make_agent(name, settings).adapter
             findings.append(Finding(f"agent {name}", ok=True, found=adapter))
         except GreenlineError as error:
             mend = f"mend [agents.{name}] in greenline.toml"
-            findings.append(Finding(f"agent {name}", ok=False, found=str(error), mend=mend))
+            findings.append(_wrong(f"agent {name}", str(error), mend))
     return findings
+
+
+def _test_command(settings: Settings, repository: UserRepository) -> Finding:
+    """Look for the test command's program as a run would; nothing of the repository is run."""
+    command = settings.require_test_command()
+    words = expand_command(command, report="report.xml")
+    if not program_found(words[0], repository.path):
+        mend = f"install {words[0]}, or change project.test"
+        return _wrong("test command", f"{command} ({words[0]} is not on PATH)", mend)
+    # What the project's set-up installs is not there yet.
+    if settings.project.setup is None and (lacking := lacks_pytest(words, repository.path)):
+        return _wrong("test command", command, lacking)
+    return Finding("test command", ok=True, found=command)

@@ -8,14 +8,15 @@ user's checkouts are never touched.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from storage.exceptions import InputError
 from tasks.config.commands import expand_command
-from tasks.gates import judge_suite
-from tasks.git import GitError
-from tasks.process import ProcessResult, run_guarded
+from tasks.gates import Baseline, judge_suite
+from tasks.git import GitError, RefMoved, records
+from tasks.process import ProgramNotFound, run_guarded
+from tasks.project_commands import run_setup
 from tasks.repository import BranchTaken
 from tasks.run import Run
 from tasks.sandbox import Sandbox
@@ -58,7 +59,11 @@ class GateReport:
 
 
 def merge_with_target(run: Run) -> Merged:
-    """Bring the run's head together with the target branch, in Greenline's own clone."""
+    """Bring the run's head together with the target branch, in Greenline's own clone.
+
+    Raises:
+        GitError: git cannot merge them (they have no history in common).
+    """
     head = run.line.sandbox.head
     target = run.settings.delivery.target or run.repository.default_branch
     if run.settings.delivery.mode == "branch":
@@ -67,12 +72,15 @@ def merge_with_target(run: Run) -> Merged:
     tip = run.repository.git.resolve(f"refs/heads/{target}")
     if tip is None or tip == run.base_commit or git.is_ancestor(tip, head):
         return Merged(head, target, tip)
-    merged = git.call("merge-tree", "--write-tree", "--name-only", "-z", tip, head)
-    words = [word for word in merged.stdout.decode(errors="replace").split("\0") if word]
-    if merged.status != 0:
-        return Merged(head, target, tip, conflicts=tuple(words[1:]) or ("unknown",))
+    arguments = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", tip, head)
+    merged = git.call(*arguments)
+    if merged.status not in (0, 1):
+        raise GitError(arguments, merged.status, merged.stderr)
+    tree, *conflicts = records(merged.stdout)
+    if merged.status == 1:
+        return Merged(head, target, tip, conflicts=tuple(conflicts))
     commit = run.line.sandbox.commit(
-        words[0], f"Merge {run.branch} into {target}\n\nGreenline-Run: {run.run_id}\n", (tip, head)
+        tree, f"Merge {run.branch} into {target}\n\nGreenline-Run: {run.run_id}\n", (tip, head)
     )
     return Merged(commit, target, tip)
 
@@ -85,7 +93,7 @@ def check_merged(run: Run, merged: Merged) -> GateReport:
     sandbox = Sandbox.create(
         line.clone,
         line.path.parent / "delivery",
-        branch=f"{run.branch}-merged",
+        branch=f"{run.branch}-merged-{merged.commit[:12]}",
         base_commit=merged.commit,
     )
     try:
@@ -96,25 +104,48 @@ def check_merged(run: Run, merged: Merged) -> GateReport:
 
 def _check(run: Run, sandbox: Sandbox, merged: Merged) -> GateReport:
     report = GateReport()
-    project = run.settings.project
-    if not all(_command(run, sandbox, report, "typecheck", each) for each in project.typecheck):
-        return report
-    if not _tests(run, sandbox, report):
-        return report
-    changed = [
-        path
-        for path in sandbox.changed_files(run.base_commit, merged.commit)
-        if (sandbox.path / path).is_file()
-    ]
-    for each in project.lint:
-        files = changed if "{file}" in each else [None]
-        if not all(_command(run, sandbox, report, "lint", each, file) for file in files):
-            return report
-    all(_command(run, sandbox, report, "build", each) for each in project.build)
+    own = _own_files(run, sandbox, merged)
+    for name in ("typecheck", "test", "lint", "build"):
+        commands = [
+            (command, file)
+            for command in (() if name == "test" else getattr(run.settings.project, name))
+            for file in (own if "{file}" in command else [None])
+        ]
+        if name != "test" and not commands:
+            continue
+        # Each stage sees what would be delivered, not what the one before made of it.
+        if not _fresh(run, sandbox, report):
+            break
+        if name == "test":
+            passed = _tests(run, sandbox, report, merged)
+        else:
+            passed = all(_command(run, sandbox, report, name, *each) for each in commands)
+        if not passed:
+            break
     return report
 
 
-def _tests(run: Run, sandbox: Sandbox, report: GateReport) -> bool:
+def _fresh(run: Run, sandbox: Sandbox, report: GateReport) -> bool:
+    """Bring a sandbox to its commit with the project's set-up; False when that fails."""
+    if sandbox.reset():
+        sandbox.rebuild()
+    if not sandbox.needs_set_up:
+        return True
+    try:
+        run_setup(run.settings, sandbox, run.test_command)
+    except InputError as error:
+        return report.add("setup", passed=False, reason=str(error))
+    return True
+
+
+def _own_files(run: Run, sandbox: Sandbox, merged: Merged) -> list[str]:
+    """Return the files that the run changed and that are there; others' are not its to answer."""
+    changed = sandbox.changed_files(run.base_commit, run.line.sandbox.head)
+    there = sandbox.files(merged.commit)
+    return [path for path in changed if path in there]
+
+
+def _tests(run: Run, sandbox: Sandbox, report: GateReport, merged: Merged) -> bool:
     """Judge the suite on the merged tree; the same tree is never run twice."""
     tree = sandbox.tree()
     known = run.line.verified.get((tree, run.test_command.command_hash()))
@@ -122,41 +153,70 @@ def _tests(run: Run, sandbox: Sandbox, report: GateReport) -> bool:
         sandbox.path, tree=tree, kind="delivery", known_files=sandbox.files()
     )
     if known is None:
-        sandbox.reset()
         run.line.remember(verification)
         report.verification = verification
-    verdict = judge_suite(run.line.baseline, verification.run, may_lose=may_lose(run))
+    verdict = judge_suite(
+        _expected(run.line.baseline),
+        verification.run,
+        may_lose=may_lose(run) | _changed_on_target(run, merged),
+    )
     return report.add(
         "test",
         passed=verdict.passed,
+        failure_class=verdict.failure_class,
         reason=verdict.reason,
         counts=verification.run.counts,
         ran=known is None,
     )
 
 
+def _expected(baseline: Baseline) -> Baseline:
+    """Return the baseline with what passed during the run: it is to be there and pass at the end.
+
+    Where the whole suite is not run at each step, a test that an earlier step wrote could be
+    skipped or gone without notice.
+    """
+    from_before = {result.base_id for result in baseline.first.values()}
+    passed = {
+        key: result
+        for key, result in baseline.last.items()
+        if result.outcome == "passed" and result.base_id not in from_before
+    }
+    return replace(baseline, first=passed | dict(baseline.first))
+
+
+def _changed_on_target(run: Run, merged: Merged) -> set[str]:
+    """Return the files that others changed on the target meanwhile: their tests may be gone."""
+    if merged.target_commit is None or merged.commit == run.line.sandbox.head:
+        return set()
+    sandbox = run.line.sandbox
+    fork = sandbox.git.text("merge-base", merged.target_commit, sandbox.head).splitlines()[0]
+    return set(sandbox.changed_files(fork, merged.target_commit))
+
+
 def _command(
-    run: Run, sandbox: Sandbox, report: GateReport, name: str, command: str, file: str | None = None
+    run: Run, sandbox: Sandbox, report: GateReport, name: str, command: str, file: str | None
 ) -> bool:
-    result = run_check(expand_command(command, file=file), sandbox.path, run)
-    return report.add(
-        name,
-        passed=result.exit_code == 0 and not result.timed_out,
-        command=command,
-        file=file,
-        exit_code=result.exit_code,
-        output=(result.stdout + result.stderr)[-2_000:],
-    )
-
-
-def run_check(argv: list[str], worktree: Path, run: Run) -> ProcessResult:
-    """Run one lint, typecheck or build command in a worktree, in the tests' environment."""
-    return run_guarded(
-        argv,
-        cwd=worktree,
-        env=suite_environment(run.test_command.home),
-        timeout_s=run.settings.project.timeout_s,
-    )
+    """Run one lint, typecheck or build command in a sandbox, in the tests' environment."""
+    facts: dict[str, object] = {"command": command, "file": file}
+    try:
+        result = run_guarded(
+            expand_command(command, file=file),
+            cwd=sandbox.path,
+            env=suite_environment(run.test_command.home),
+            timeout_s=run.settings.project.timeout_s,
+        )
+    except ProgramNotFound as error:
+        return report.add(name, passed=False, reason=str(error), **facts)
+    output = (result.stdout + result.stderr)[-2_000:]
+    passed = result.exit_code == 0 and not result.timed_out
+    if result.timed_out:
+        limit = run.settings.project.timeout_s
+        facts["reason"] = f"`{command}` did not end within {limit:g} s (project.timeout_s)"
+    elif not passed:
+        last = (output.strip().splitlines() or [""])[-1]
+        facts["reason"] = f"`{command}` ended with {result.exit_code}: {last[:300]}"
+    return report.add(name, passed=passed, exit_code=result.exit_code, output=output, **facts)
 
 
 def lines_changed(run: Run) -> tuple[int, int]:
@@ -181,23 +241,35 @@ class Delivered:
 
 
 def deliver(run: Run, merged: Merged) -> Delivered:
-    """Publish the run's branch, and move the target branch where that was asked for.
+    """Move the target branch where that was asked for, and publish the run's branch.
 
     Raises:
+        RefMoved: the target branch is no longer where it was when the gates ran; nothing changed.
         BranchTaken: the run's branch name is used for something else in the user's repository.
     """
+    note = None
+    if run.settings.delivery.mode == "merge":
+        note = _move_target(run, merged)
     sandbox = run.line.sandbox
     run.repository.publish_branch(sandbox.clone.git, sandbox.ref, run.branch)
-    if run.settings.delivery.mode == "branch":
-        return Delivered("branch", merged.target, sandbox.head, accepted=None)
-    try:
-        if merged.target_commit is None:
-            run.repository.publish_branch(sandbox.clone.git, merged.commit, merged.target)
-        else:
-            run.repository.take_objects(sandbox.clone.git, merged.commit)
-            run.repository.advance_branch(merged.target, merged.commit, merged.target_commit)
-    except (BranchTaken, GitError) as error:
-        logger.warning("%s was not moved: %s", merged.target, error)
-        note = f"{error}; to merge it yourself: git merge {run.branch}"
+    if run.settings.delivery.mode == "branch" or note:
         return Delivered("branch", merged.target, sandbox.head, accepted=None, note=note)
     return Delivered("merge", merged.target, merged.commit, accepted=True)
+
+
+def _move_target(run: Run, merged: Merged) -> str | None:
+    """Move the target branch to the merged result; where it cannot be, say what is left to do."""
+    clone = run.line.sandbox.clone.git
+    try:
+        if merged.target_commit is None:
+            run.repository.publish_branch(clone, merged.commit, merged.target)
+        else:
+            run.repository.take_objects(clone, merged.commit)
+            run.repository.advance_branch(merged.target, merged.commit, merged.target_commit)
+    except RefMoved:
+        raise
+    except (BranchTaken, GitError) as error:
+        note = f"{error}; to merge it yourself: git merge {run.branch}"
+        logger.warning("%s was not moved: %s", merged.target, note)
+        return note
+    return None

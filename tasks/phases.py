@@ -22,8 +22,10 @@ from storage.states import (
     WorkstreamStatus,
 )
 from tasks import delivery
+from tasks.git import GitError, RefMoved
 from tasks.prepare import remove_run_files
 from tasks.process import end_programs
+from tasks.repository import BranchTaken
 from tasks.run import Run
 from tasks.run_store import record_verification
 
@@ -62,7 +64,12 @@ def _phase(run: Run, phase: FeaturePhase, work: Callable[[], tuple[bool, dict[st
     with run.database.transaction() as ledger:
         ledger.set_feature_phase(run.run_id, phase)
         phase_id = ledger.start_phase(run.run_id, phase)
-    passed, output = work()
+    try:
+        passed, output = work()
+    except BaseException as error:
+        with run.database.transaction() as ledger:
+            ledger.finish_phase(phase_id, "failed", {"error": _told(error)})
+        raise
     with run.database.transaction() as ledger:
         ledger.finish_phase(phase_id, "passed" if passed else "failed", output)
     return passed
@@ -117,19 +124,43 @@ def pr(run: Run) -> bool:
 
 
 def _pr(run: Run) -> tuple[bool, dict[str, Any]]:
+    for last in (False, False, True):
+        output: dict[str, Any] = {}
+        try:
+            return _deliver(run, output), output
+        except RefMoved as error:  # while the gates ran: they have to run on the new merge
+            logger.warning("the target branch moved meanwhile: %s", error)
+            if last:
+                return False, output | {"failure_class": "conflict", "reason": str(error)}
+        except (BranchTaken, GitError) as error:
+            logger.error("nothing was delivered: %s", error)  # noqa: TRY400 - no fault of ours
+            return False, output | {"failure_class": "conflict", "reason": str(error)}
+    raise AssertionError("the last try returns")
+
+
+def _deliver(run: Run, output: dict[str, Any]) -> bool:
+    """Merge, check, deliver; True when it was delivered. What came of it is put into `output`."""
     merged = delivery.merge_with_target(run)
     if merged.conflicts:
-        logger.error("%s conflicts with %s", merged.target, ", ".join(merged.conflicts))
-        return False, {"failure_class": "conflict", "conflicts": list(merged.conflicts)}
+        named = ", ".join(merged.conflicts)
+        reason = f"{run.branch} conflicts with {merged.target} in {named}; nothing was delivered"
+        logger.error("%s", reason)
+        output |= {
+            "failure_class": "conflict",
+            "reason": reason,
+            "conflicts": list(merged.conflicts),
+        }
+        return False
     report = delivery.check_merged(run, merged)
-    output: dict[str, Any] = {"commit": merged.commit, "checks": report.checks}
+    output |= {"commit": merged.commit, "checks": report.checks}
     if report.verification is not None:
         with run.database.transaction() as ledger:
             record_verification(ledger, run.run_id, report.verification, commit=merged.commit)
     if not report.passed:
         failed = report.checks[-1]
-        logger.error("the %s gate failed on the merged result", failed["check"])
-        return False, output
+        output["reason"] = f"the {failed['check']} gate refused the result: {failed['reason']}"
+        logger.error("%s", output["reason"])
+        return False
     delivered = delivery.deliver(run, merged)
     added, deleted = delivery.lines_changed(run)
     with run.database.transaction() as ledger:
@@ -145,8 +176,9 @@ def _pr(run: Run) -> tuple[bool, dict[str, Any]]:
     output["delivery"] = {"mode": delivered.mode, "target": delivered.target}
     if delivered.note:
         output["delivery"]["note"] = delivered.note
-    logger.info("delivered as %s: %s", delivered.mode, run.branch)
-    return True, output
+    where = f" into {delivered.target}" if delivered.mode == "merge" else ""
+    logger.info("delivered as %s: %s%s", delivered.mode, run.branch, where)
+    return True
 
 
 def end_run(run: Run) -> str:
@@ -198,7 +230,7 @@ def break_off(run: Run, error: BaseException) -> None:
     """
     if not isinstance(error, Exception):  # told to stop: nobody waits for the agent any more
         end_programs()
-    reason = f"{type(error).__name__}: {error}"[:2_000]
+    reason = _told(error)
     with run.database.transaction() as ledger:
         ledger.record_event(run.run_id, None, "run_broken_off", {"error": reason})
         for attempt in ledger.open_attempts(run.run_id):
@@ -212,5 +244,12 @@ def break_off(run: Run, error: BaseException) -> None:
                 ledger.update_workstream_status(
                     row["ws_id"], WorkstreamStatus.FAILED, reason=reason
                 )
+        if ledger.get_feature_phase(run.run_id) == FeaturePhase.IMPLEMENTATION:
+            phase_id = ledger.start_phase(run.run_id, FeaturePhase.IMPLEMENTATION)
+            ledger.finish_phase(phase_id, "failed", {"error": reason})
         _finish(run, ledger, RunStatus.PARTIAL if done else RunStatus.FAILED)
     remove_run_files(run.run_id, run.line.sandbox)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:2_000]

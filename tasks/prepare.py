@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +20,16 @@ from storage.ids import new_run_id
 from tasks.agents.base import Agent
 from tasks.agents.registry import make_agent
 from tasks.analysis import baseline_facts, repository_facts
-from tasks.config import FILE_NAME, Settings, load_settings, pyproject_section
+from tasks.config import FILE_NAME, PYPROJECT, Settings, load_settings, pyproject_section
 from tasks.plan import FeaturePlan, check_plan_against_repository, load_plan
-from tasks.project_commands import project_tests, run_setup
+from tasks.project_commands import lacks_pytest, project_tests, require_programs, run_setup
 from tasks.repository import UserRepository
 from tasks.run import Prepared
 from tasks.run_store import store_run
 from tasks.sandbox import ProjectClone, Sandbox
 from tasks.verify import (
+    TestCommandError,
+    Verification,
     require_usable_baseline,
     tolerated_exit,
 )
@@ -62,12 +65,13 @@ class Checked:
         )
         try:
             run_setup(self.settings, sandbox, command)
+            require_programs(self.settings, command.home)
             before = sandbox.manifest()
             baseline = command.verify(
                 sandbox.path, tree=sandbox.tree(), kind="baseline", known_files=sandbox.files()
             )
             sandbox.clean_after_tests(before)
-            require_usable_baseline(baseline, command.argv)
+            _require_usable(baseline, command.argv, sandbox.path)
             facts = {
                 "repository": repository_facts(
                     clone.git, self.base_commit, sandbox.files(), self.plan
@@ -114,7 +118,10 @@ def check(
         InputError: something is wrong, with what would work. Nothing was written.
     """
     plan = load_plan(plan_path)
+    # Replay files lie beside the plan itself, not beside a link to it.
+    plan_path = plan_path.resolve()
     repository = UserRepository.open(repo)
+    _require_branch_name(repository)
     base_commit = repository.head
     if base is not None:
         found = repository.git.resolve(f"{base}^{{commit}}")
@@ -132,9 +139,7 @@ def check(
             f"{repository.path} has uncommitted changes ({', '.join(dirty[:3])}"
             f"{' …' if len(dirty) > 3 else ''}); only what is committed counts"
         )
-    return Checked(
-        plan, plan_path.resolve(), settings, agent, repository, base_commit, tuple(notes)
-    )
+    return Checked(plan, plan_path, settings, agent, repository, base_commit, tuple(notes))
 
 
 def store(prepared: Prepared, database: Database) -> str:
@@ -170,21 +175,66 @@ def read_settings(
     """
     if config is not None:
         try:
-            return load_settings(config.read_text("utf-8"), str(config), os.environ), []
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--config {config} cannot be read: {error}") from error
+            given = config.read_bytes()
+        except OSError as error:
+            raise InputError(f"--config {config} cannot be read: {error.strerror}") from error
+        return load_settings(_text(given, str(config)), str(config), os.environ), []
     tree = repository.tree(commit)
     if (data := tree.show(FILE_NAME)) is not None:
         return load_settings(_text(data, FILE_NAME), FILE_NAME, os.environ), []
-    if (data := tree.show("pyproject.toml")) is not None:
-        section = pyproject_section(_text(data, "pyproject.toml"))
+    if (data := tree.show(PYPROJECT)) is not None:
+        section = pyproject_section(_text(data, PYPROJECT))
         if section is not None:
-            return load_settings(section, "pyproject.toml", os.environ), []
-    uncommitted = repository.path / FILE_NAME
-    if not repository.is_bare and uncommitted.is_file():
-        note = f"{FILE_NAME} is not committed; it is used as it lies there"
-        return load_settings(uncommitted.read_text("utf-8"), FILE_NAME, os.environ), [note]
+            return load_settings(section, PYPROJECT, os.environ), []
+    if not repository.is_bare:
+        uncommitted = repository.path / FILE_NAME
+        if uncommitted.is_file():
+            note = f"{FILE_NAME} is not committed; it is used as it lies there"
+            text = _text(uncommitted.read_bytes(), FILE_NAME)
+            return load_settings(text, FILE_NAME, os.environ), [note]
+        if (section := pyproject_settings(repository.path)) is not None:
+            note = (
+                "[tool.greenline] of pyproject.toml is not committed; it is used as it lies there"
+            )
+            return load_settings(section, PYPROJECT, os.environ), [note]
     return load_settings(None, FILE_NAME, os.environ), []
+
+
+def pyproject_settings(folder: Path) -> str | None:
+    """Return the text of a folder's `pyproject.toml` if it has a table `[tool.greenline]`.
+
+    Raises:
+        InputError: it speaks of Greenline and cannot be read.
+    """
+    path = folder / PYPROJECT
+    return pyproject_section(_text(path.read_bytes(), PYPROJECT)) if path.is_file() else None
+
+
+def _require_branch_name(repository: UserRepository) -> None:
+    """Refuse a repository in which no branch `greenline/<run>` can be made.
+
+    Raises:
+        InputError: it has a branch `greenline`, which git keeps where those would be.
+    """
+    if repository.git.resolve("refs/heads/greenline") is not None:
+        raise InputError(
+            f"{repository.path} has a branch 'greenline', and git allows no branches "
+            "'greenline/…' beside it; rename it: git branch -m greenline greenline-old"
+        )
+
+
+def _require_usable(baseline: Verification, command: Sequence[str], folder: Path) -> None:
+    """Refuse a test command that does not serve, and say what would where that is known.
+
+    Raises:
+        InputError: the command hung, or left no readable report.
+    """
+    try:
+        require_usable_baseline(baseline, command)
+    except TestCommandError as error:
+        if "No module named pytest" in baseline.output and (hint := lacks_pytest(command, folder)):
+            raise InputError(f"{error}\n  {hint}") from error
+        raise
 
 
 def role_agents(plan: FeaturePlan, settings: Settings, override: str | None) -> dict[str, Agent]:

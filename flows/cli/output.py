@@ -28,11 +28,6 @@ _STYLES = {
 }
 
 
-def out() -> Console:
-    """Return the console for results; nothing is wrapped when piped."""
-    return Console(soft_wrap=not sys.stdout.isatty())
-
-
 def err() -> Console:
     """Return the console for progress, notes and errors."""
     return Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
@@ -71,7 +66,7 @@ def iso(moment: datetime) -> str:
 
 def say(text: str) -> None:
     """Print a result for a person on stdout, as it is."""
-    out().print(text, markup=False, highlight=False)
+    sys.stdout.write(f"{text}\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -93,7 +88,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         built.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
     for row in written:
         built.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
-    out().print(built)
+    Console().print(built)
 
 
 _NUMBERS = {"#", "attempts", "try", "ms", "seconds", "tokens", "steps", "done", "count"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli.output import note, print_json
+from flows.cli.output import note, print_json, say
 from storage.exceptions import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -61,8 +63,10 @@ def init(
     json_output: Json = False,
 ) -> None:
     """Write a greenline.toml by looking at the repository."""
-    from tasks.config import FILE_NAME  # noqa: PLC0415
+    from tasks.config import FILE_NAME, load_settings  # noqa: PLC0415
     from tasks.config.proposal import propose_settings  # noqa: PLC0415
+    from tasks.prepare import pyproject_settings  # noqa: PLC0415
+    from tasks.project_commands import lacks_pytest, runs_here  # noqa: PLC0415
     from tasks.repository import UserRepository  # noqa: PLC0415
 
     repository = UserRepository.open(repo)
@@ -72,10 +76,23 @@ def init(
             "run init in a checkout, or give `run` a file with --config"
         )
     target = repository.path / FILE_NAME
-    if target.exists() and not force:
+    if os.path.lexists(target) and not force:
         raise InputError(f"{target} is there already; --force replaces it")
-    text = propose_settings(repository.path, default_branch=repository.default_branch)
+    if pyproject_settings(repository.path) is not None and not force:
+        raise InputError(
+            f"{repository.path / 'pyproject.toml'} has a table [tool.greenline] already, which "
+            f"{FILE_NAME} would replace; --force writes it nevertheless"
+        )
+    text = propose_settings(
+        repository.path,
+        default_branch=repository.default_branch,
+        programs=lambda name: runs_here(name, repository.path),
+    )
+    target.unlink(missing_ok=True)  # a link would have its target written
     target.write_text(text, encoding="utf-8")
+    test = load_settings(text, FILE_NAME, {}).project.test
+    if test is not None and (lacking := lacks_pytest(shlex.split(test), repository.path)):
+        note(f"note: {lacking}")
     if json_output:
         print_json({"path": str(target), "settings": text})
     else:
@@ -134,7 +151,7 @@ def decompose(
     if json_output:
         print_json({"subtask_id": stored.subtask_id, "step_ids": stored.step_ids})
     else:
-        note(f"subtask {stored.subtask_id}: stored steps {', '.join(map(str, stored.step_ids))}")
+        say(f"subtask {stored.subtask_id}: stored steps {', '.join(map(str, stored.step_ids))}")
 
 
 @schema.command("plan")

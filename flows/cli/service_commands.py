@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.output import note, out, print_json, table
+from flows.cli.output import print_json, say
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -30,7 +30,7 @@ def up(*, json_output: Json = False) -> None:
     if json_output:
         print_json({"prefect_api_url": prefect, "ui": ui, "home": str(Home.current().path)})
     else:
-        note(f"Prefect: {ui}\nledger:  greenline ledger url\nstop with: greenline down")
+        say(f"Prefect: {ui}\nledger:  greenline ledger url\nstop with: greenline down")
 
 
 def down(*, json_output: Json = False) -> None:
@@ -42,7 +42,7 @@ def down(*, json_output: Json = False) -> None:
     if json_output:
         print_json({"stopped": stopped})
     else:
-        note(f"stopped: {', '.join(stopped) or 'nothing was running'}")
+        say(f"stopped: {', '.join(stopped) or 'nothing was running'}")
 
 
 def doctor(
@@ -52,16 +52,21 @@ def doctor(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Check everything that a run needs, and say how to mend what is wrong."""
-    from flows.doctor import examine  # noqa: PLC0415
+    """Check everything that a run needs, and say how to mend what is wrong.
+
+    Exit code: 0 all is well, 2 the repository or its settings are wrong, 4 a service or a program
+    that Greenline needs is missing.
+    """
+    from flows.doctor import examine, exit_code  # noqa: PLC0415
 
     findings = examine(repo)
-    wrong = [finding for finding in findings if not finding.ok]
     if json_output:
         print_json(
             [{"check": f.check, "ok": f.ok, "found": f.found, "mend": f.mend} for f in findings]
         )
     else:
-        rows = [(f.check, "ok" if f.ok else "failed", f.found, f.mend) for f in findings]
-        out().print(table("", ("check", "state", "found", "mend"), rows))
-    raise typer.Exit(4 if wrong else 0)
+        for finding in findings:
+            say(f"{'ok' if finding.ok else 'failed':8}{finding.check}: {finding.found}")
+            if finding.mend:
+                say(f"{'':8}to mend it: {finding.mend}")
+    raise typer.Exit(exit_code(findings))
