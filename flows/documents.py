@@ -11,6 +11,8 @@ from storage.exceptions import InputError
 if TYPE_CHECKING:
     import psycopg
 
+    from storage.rows import RunRow
+
 _STEP: Final = ("step_id", "subtask", "step_number", "step_type", "file_path", "status")
 _ATTEMPT: Final = (
     "number",
@@ -26,14 +28,12 @@ _ATTEMPT: Final = (
 
 
 def run_document(connection: psycopg.Connection[Any], run_id: str) -> dict[str, Any]:
-    """Return a run as `greenline run --json` prints it.
+    """Return a run as `greenline run --json` prints it; a part of the id will do.
 
     Raises:
-        InputError: there is no such run.
+        InputError: there is no such run, or several.
     """
-    run = queries.find_run(connection, run_id)
-    if run is None:
-        raise InputError(f"there is no run {run_id}; `greenline runs` lists them")
+    run = run_meant(connection, run_id)
     steps = queries.list_steps(connection, run["run_id"])
     metadata = run["metadata_json"] or {}
     flows = metadata.get("prefect_flow_run_ids") or [None]
@@ -46,6 +46,20 @@ def run_document(connection: psycopg.Connection[Any], run_id: str) -> dict[str, 
         "steps": [step_document(step) for step in steps],
         "pending_cta": None,
     }
+
+
+def run_meant(connection: psycopg.Connection[Any], run_id: str) -> RunRow:
+    """Return the run with that id, or the only one whose id begins so.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    run = queries.find_run(connection, run_id)
+    if run is None:
+        raise InputError(
+            f"there is no run {run_id!r}, or several begin so; `greenline runs` lists them"
+        )
+    return run
 
 
 def step_document(step: Mapping[str, Any]) -> dict[str, Any]:

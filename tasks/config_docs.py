@@ -58,7 +58,7 @@ _PROGRAM: Final = (
     (
         URL_VARIABLE,
         _NOT_SET,
-        f"the libpq URL of a PostgreSQL of your own for the ledger, {OLDEST_SERVER // 10000} or newer",
+        f"libpq URL of a PostgreSQL of your own ({OLDEST_SERVER // 10000} or newer) for the ledger",
     ),
     (
         IDLE_VARIABLE,
@@ -77,9 +77,9 @@ what `env` of their section names.
 
 _NOTES: Final = {
     "project": (
-        "`lint` is run on the step's file in each attempt, and on every changed file before "
-        "delivery; `typecheck` and `build` only before delivery. `timeout_s` bounds each of these, "
-        "`limits.agent_timeout_s` bounds `setup`."
+        "`lint` is run on the step's file in each attempt, and before delivery on every file that "
+        "the run changed; `typecheck` and `build` are run before delivery alone. `timeout_s` "
+        "bounds each of these, `limits.agent_timeout_s` bounds `setup`."
     ),
     "agents.<name>": (
         "A name has letters, digits, `-`, `_` and `.`. In variables it is written in capitals, "

@@ -60,10 +60,11 @@ class Checked:
         branch = f"greenline/{run_id}"
         command = project_tests(self.settings, home.sandboxes / run_id / "scratch")
         clone = ProjectClone.prepare(home, self.repository, self.base_commit)
-        sandbox = Sandbox.create(
-            clone, home.sandboxes / run_id / "main", branch=branch, base_commit=self.base_commit
-        )
+        sandbox = None
         try:
+            sandbox = Sandbox.create(
+                clone, home.sandboxes / run_id / "main", branch=branch, base_commit=self.base_commit
+            )
             run_setup(self.settings, sandbox, command)
             require_programs(self.settings, command.home)
             before = sandbox.manifest()
@@ -254,9 +255,10 @@ def role_agents(plan: FeaturePlan, settings: Settings, override: str | None) -> 
     }
 
 
-def remove_run_files(run_id: str, sandbox: Sandbox) -> None:
-    """Remove a run's sandbox and its scratch folder."""
-    sandbox.remove()
+def remove_run_files(run_id: str, sandbox: Sandbox | None) -> None:
+    """Remove a run's sandbox, if it came to one, and its scratch folder."""
+    if sandbox is not None:
+        sandbox.remove()
     shutil.rmtree(Home.current().sandboxes / run_id, ignore_errors=True)
 
 

@@ -24,7 +24,7 @@ class PlannedStep:
     """A step of the plan with its rows in the ledger and who plays its role.
 
     Attributes:
-        done_tests: the files of the subtask's test steps up to this one.
+        done_tests: the files of the subtask's test steps up to this one, support files aside.
         last: it is the subtask's last step.
     """
 

@@ -191,9 +191,12 @@ def _planned_steps(
         planned: list[PlannedStep] = []
         tests: list[str] = []
         for numbered in numbered_steps:
-            if numbered.step.step_type == "test" and numbered.step.file_path not in tests:
-                tests.append(numbered.step.file_path)
-            role = numbered.step.assigned_to
+            step = numbered.step
+            # A support file (`unchanged`) holds no tests that could be run or be green.
+            holds_tests = step.step_type == "test" and numbered.expect != "unchanged"
+            if holds_tests and step.file_path not in tests:
+                tests.append(step.file_path)
+            role = step.assigned_to
             planned.append(
                 PlannedStep(
                     subtask=subtask,

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 @ledger.command("url")
 def url(*, json_output: Json = False) -> None:
-    """Print the libpq URL of the ledger, starting it if need be."""
+    """Print the ledger's libpq URL, starting it if need be."""
     from storage.database import Database, ledger_url  # noqa: PLC0415
 
     found = ledger_url()
@@ -36,7 +36,7 @@ def url(*, json_output: Json = False) -> None:
 
 @ledger.command("init")
 def init(*, json_output: Json = False) -> None:
-    """Make or upgrade the ledger's schema; says whether it was fresh or up to date."""
+    """Make or upgrade the schema; says what it found."""
     from storage.database import Database, ledger_url  # noqa: PLC0415
 
     report = Database(ledger_url()).init_db()
@@ -48,7 +48,7 @@ def init(*, json_output: Json = False) -> None:
 
 @ledger.command("inspect")
 def inspect(*, json_output: Json = False) -> None:
-    """Count runs, workstreams, steps and attempts by status."""
+    """Count runs, workstreams, steps, attempts by status."""
     from flows.cli.database import reading  # noqa: PLC0415
     from storage import queries  # noqa: PLC0415
 

@@ -42,7 +42,12 @@ def run(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Run a feature plan: every step is done by an agent and judged by Greenline."""
+    """Run a feature plan; every step is judged.
+
+    An agent does each step in a sandbox; what passes the gates is a commit on the run's branch.
+    Exit code: 0 the run is completed, 1 it failed or is partial, 2 something given is wrong and
+    nothing was written, 4 a needed service is missing.
+    """
     from flows.cli.running import finish, run_plan  # noqa: PLC0415
 
     document = run_plan(plan, repo=repo, config=config, agent=agent, base=base)
@@ -50,7 +55,7 @@ def run(
 
 
 def demo(*, json_output: Json = False) -> None:
-    """Run a real plan on a sample repository; needs no key and no network."""
+    """Run a plan on a sample repository; needs no key."""
     from flows.cli.running import finish, run_demo  # noqa: PLC0415
 
     finish(run_demo(), as_json=json_output)
@@ -135,7 +140,7 @@ def decompose(
     *,
     json_output: Json = False,
 ) -> None:
-    """Store the small form of a plan: the steps of one stored subtask."""
+    """Add steps to a subtask of a stored plan."""
     from storage.database import Database  # noqa: PLC0415
     from tasks.plan import load_decomposition  # noqa: PLC0415
     from tasks.plan.decompose import store_decomposition  # noqa: PLC0415

@@ -46,13 +46,11 @@ def run_plan(
         starting = pool.submit(_start, services)
         prepared = checked.observe()
         try:
-            url = starting.result()
+            database = starting.result()
         except BaseException:
             discard(prepared)
             raise
-    database = Database(url)
     try:
-        database.init_db()
         store(prepared, database)
         _carry(checked, prepared.run_id)
         with database.get_connection() as connection:
@@ -61,15 +59,17 @@ def run_plan(
         database.dispose()
 
 
-def _start(services: Services) -> str:
-    """Start the services and import Prefect, which takes 1.5 s; return the ledger's URL."""
+def _start(services: Services) -> Database:
+    """Start the services and import Prefect, which takes 1.5 s; return the ledger, migrated."""
     url, _ = services.start()
+    database = Database(url)
+    database.init_db()
     services.use_prefect()
     import fastapi.encoders  # noqa: F401, PLC0415 - Prefect imports it when the flow starts
 
     import flows.feature  # noqa: F401, PLC0415
 
-    return url
+    return database
 
 
 def _carry(checked: Checked, run_id: str) -> None:

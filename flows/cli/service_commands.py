@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up(*, json_output: Json = False) -> None:
-    """Start PostgreSQL and the Prefect server and keep them running."""
+    """Start the local services and keep them running."""
     from flows.services import Services  # noqa: PLC0415
     from storage.database import Database  # noqa: PLC0415
     from storage.home import Home  # noqa: PLC0415
@@ -34,7 +34,7 @@ def up(*, json_output: Json = False) -> None:
 
 
 def down(*, json_output: Json = False) -> None:
-    """Stop everything that was started for this GREENLINE_HOME."""
+    """Stop all services of this GREENLINE_HOME."""
     from flows.services import Services  # noqa: PLC0415
     from storage.home import Home  # noqa: PLC0415
 
@@ -52,7 +52,7 @@ def doctor(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Check everything that a run needs, and say how to mend what is wrong.
+    """Check what a run needs, and say how to mend it.
 
     Exit code: 0 all is well, 2 the repository or its settings are wrong, 4 a service or a program
     that Greenline needs is missing.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.output import print_json, say
+from flows.cli.output import note, print_json, say
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Project = Annotated[
@@ -15,6 +15,8 @@ Project = Annotated[
     typer.Option("--project", help="A project's name.", show_default="this folder's, else all"),
 ]
 Number = Annotated[int, typer.Argument(help="The attempt's number within the project.")]
+
+_NONE_YET = "there are no runs yet; `greenline run PLAN` makes one, `greenline demo` shows one"
 
 runs = typer.Typer(help="List runs, or show one.", invoke_without_command=True)
 step = typer.Typer(help="Look at one attempt.", no_args_is_help=True)
@@ -47,17 +49,22 @@ def list_runs(
         found = queries.list_runs(connection, meant["id"] if meant else None, limit)
     if json_output:
         print_json(found)
+    elif not found:
+        note(_NONE_YET)
     else:
         print_runs(found)
 
 
 @runs.command("show")
 def show_run(
-    run: Annotated[str, typer.Argument(help="The run's id, or a part that is its alone.")],
+    run: Annotated[str, typer.Argument(help="The run's id, or the beginning of it.")],
     *,
     json_output: Json = False,
 ) -> None:
-    """Show one run: its steps and where it stands."""
+    """Show one run: its steps and where it stands.
+
+    RUN may be the beginning of an id, as long as it is one run's alone.
+    """
     from flows.cli.database import reading  # noqa: PLC0415
     from flows.cli.views import print_steps  # noqa: PLC0415
     from flows.documents import run_document  # noqa: PLC0415
@@ -73,7 +80,8 @@ def show_run(
 
 def steps(
     run: Annotated[
-        str | None, typer.Argument(help="The run's id.", show_default="the latest")
+        str | None,
+        typer.Argument(help="The run's id, or its beginning.", show_default="the latest"),
     ] = None,
     *,
     project: Project = None,
@@ -82,9 +90,8 @@ def steps(
     """List the steps of a run in plan order, those not begun too."""
     from flows.cli.database import project_meant, reading  # noqa: PLC0415
     from flows.cli.views import print_steps  # noqa: PLC0415
-    from flows.documents import step_document  # noqa: PLC0415
+    from flows.documents import run_meant, step_document  # noqa: PLC0415
     from storage import queries  # noqa: PLC0415
-    from storage.exceptions import InputError  # noqa: PLC0415
 
     with reading() as connection:
         if run is None:
@@ -92,14 +99,13 @@ def steps(
             latest = queries.list_runs(connection, meant["id"] if meant else None, 1)
             run_id = latest[0]["run_id"] if latest else None
         else:
-            found = queries.find_run(connection, run)
-            if found is None:
-                raise InputError(f"there is no run {run}; `greenline runs` lists them")
-            run_id = found["run_id"]
+            run_id = run_meant(connection, run)["run_id"]
         rows = queries.list_steps(connection, run_id) if run_id else []
     documents = [step_document(row) | {"run_id": run_id} for row in rows]
     if json_output:
         print_json(documents)
+    elif run_id is None:
+        note(_NONE_YET)
     else:
         print_steps(documents)
 

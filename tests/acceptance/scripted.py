@@ -14,7 +14,8 @@ from git import Repo
 from tests.acceptance.support import AUTHOR, Greenline, write_files
 
 PYTHON = json.dumps(sys.executable)
-PYTEST = f"{PYTHON} -m pytest -q -p no:cacheprovider"
+# Plugins that happen to be installed beside pytest take most of its time here.
+PYTEST = f"env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 {PYTHON} -m pytest -q -p no:cacheprovider"
 
 AGENT = """
 import json, os, pathlib, re, subprocess, sys, time
@@ -45,7 +46,11 @@ SUB = "\n\ndef sub(a, b):\n    return a - b\n"
 
 
 def step(kind, path, code, **more):
-    return {"step_type": kind, "file_path": path, "instructions": f"Do.\nRUN: {json.dumps(code)}"} | more
+    return {
+        "step_type": kind,
+        "file_path": path,
+        "instructions": f"Do.\nRUN: {json.dumps(code)}",
+    } | more
 
 
 def subtask(key, *steps, **more):

@@ -64,7 +64,9 @@ def test_a_target_that_moved_is_merged_and_checked_again_set_up_as_any_sandbox(g
     other = moves_main(project.path, "tests/test_old.py", "def test_other():\n    pass\n")
     done = f"pathlib.Path({str(tmp_path / 'done')!r})"
     second = moves_main(project.path, "second.txt", "2")
-    program.write_text(f"import pathlib\nif not {done}.exists():\n    {done}.touch()\n    {second}\n")
+    program.write_text(
+        f"import pathlib\nif not {done}.exists():\n    {done}.touch()\n    {second}\n"
+    )
     document = project.run(sub(before_code=other))
     main = project.repo.branches["main"].commit
     assert main.parents[1].hexsha == document["commit"]
@@ -83,17 +85,25 @@ def test_a_target_that_moved_is_merged_and_checked_again_set_up_as_any_sandbox(g
 
 def test_a_conflict_with_the_target_fails_the_run_and_moves_nothing(greenline, tmp_path):
     project = Project(greenline, tmp_path, bare=True, rest=MERGE)
-    theirs = moves_main(project.path, "calc.py", FILES["calc.py"] + "\n\ndef mul(a, b):\n    return a * b\n")
+    theirs = moves_main(
+        project.path, "calc.py", FILES["calc.py"] + "\n\ndef mul(a, b):\n    return a * b\n"
+    )
     document = project.run(sub(before_code=theirs), ok=(1,))
     assert document["status"] == "failed"
     status, output = phase_output(greenline, document, "pr")
-    assert (status, output["failure_class"], output["conflicts"]) == ("failed", "conflict", ["calc.py"])
+    assert (status, output["failure_class"], output["conflicts"]) == (
+        "failed",
+        "conflict",
+        ["calc.py"],
+    )
     assert list(project.branches()) == ["main"]
     assert project.repo.branches["main"].commit.message.strip() == "Other"
     assert delivery_row(greenline, document) is None
 
 
-def test_a_target_that_is_checked_out_is_left_alone_and_the_branch_is_published(greenline, tmp_path):
+def test_a_target_that_is_checked_out_is_left_alone_and_the_branch_is_published(
+    greenline, tmp_path
+):
     project = Project(greenline, tmp_path, rest=MERGE)
     (project.path / "mine.txt").write_text("in progress")
     before = {k: v for k, v in snapshot(project.path).items() if not k.startswith(".git/")}
@@ -179,7 +189,9 @@ def test_what_waits_for_a_failed_workstream_is_blocked_and_nothing_of_the_run_is
         sub(),
         subtask("bad", step("test", "tests/test_bad.py", "write('def test_bad():\\n    pass\\n')")),
         subtask("after", step("test", "tests/test_after.py", "write('')"), depends_on=["bad"]),
-        subtask("last", step("test", "tests/test_last.py", "write('')"), depends_on=["after", "sub"]),
+        subtask(
+            "last", step("test", "tests/test_last.py", "write('')"), depends_on=["after", "sub"]
+        ),
         ok=(1,),
     )
     assert document["status"] == "partial"
