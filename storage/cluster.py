@@ -86,9 +86,9 @@ def check_version(data: Path, bin_folder: Path) -> None:
     ours = major_version(bin_folder)
     if made_by != ours:
         raise ServiceError(
-            f"{data} was made by PostgreSQL {made_by}, and this Greenline brings {ours}. Back the "
-            "ledger up with the Greenline that made it (`greenline ledger backup`), then restore "
-            f"it here with {ENVIRONMENT_VARIABLE} set to a new folder."
+            f"{data} was made by PostgreSQL {made_by}, and this Greenline brings {ours}. Dump the "
+            'ledger with the Greenline that made it (pg_dump "$(greenline ledger url)"), and read '
+            f"it in here with {ENVIRONMENT_VARIABLE} set to a new folder."
         )
 
 

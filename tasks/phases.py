@@ -252,4 +252,6 @@ def break_off(run: Run, error: BaseException) -> None:
 
 
 def _told(error: BaseException) -> str:
+    if not isinstance(error, Exception):
+        return "interrupted"
     return f"{type(error).__name__}: {error}"[:2_000]

@@ -47,9 +47,10 @@ def main() -> None:
     except GreenlineError as error:
         note(f"greenline: {without_passwords(str(error))}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        note("greenline: interrupted")
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # the framework ends so at a KeyboardInterrupt, silently
+            note("greenline: interrupted")
+        raise
     except BrokenPipeError:
         # The reader of a pipe has gone; nobody is left to tell.
         _drop_output()

@@ -114,15 +114,17 @@ def run_demo() -> dict[str, Any]:
 
 def finish(document: dict[str, Any], *, as_json: bool) -> NoReturn:
     """Print a run's document and end with the exit code that its status has."""
+    completed = document["status"] == "completed"
     if as_json:
         print_json(document)
     else:
         print_steps(document["steps"])
+        kept = "" if completed else ", kept in Greenline's clone and not published"
         say(
             f"run {document['run_id']} {document['status']}, branch {document['branch']} "
-            f"at {(document['commit'] or '')[:10]}"
+            f"at {(document['commit'] or '')[:10]}{kept}"
         )
-    raise typer.Exit(0 if document["status"] == "completed" else 1)
+    raise typer.Exit(0 if completed else 1)
 
 
 @contextmanager
