@@ -47,6 +47,21 @@ class _Weeks(dict[bytes, str]):
         return found
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What tells the values of a line apart.
+
+    Attributes:
+        null: what stands for NULL, unquoted.
+        delimiter: between values.
+        quote: around a value that holds a mark or the end of a line; doubled within it.
+    """
+
+    null: str
+    delimiter: str = ","
+    quote: str = '"'
+
+
 @dataclass
 class Intake:
     """Takes the rows of one table.
@@ -55,13 +70,13 @@ class Intake:
         writer: of the lake that they go to.
         table: which of its tables.
         columns: what each line consists of; the first one is the time that the row is filed under.
-        null: what stands for NULL, unquoted.
+        marks: what tells them apart.
     """
 
     writer: Writer
     table: str
     columns: Sequence[str]
-    null: str
+    marks: Marks
     _sizes: dict[str, int] = field(default_factory=dict)  # of the weeks' files
     _longest: int = _LONGEST_LINE
     _parts: int = 0
@@ -138,11 +153,11 @@ class Intake:
             header=False,
             auto_detect=False,
             columns={name: types[name] for name in self.columns},
-            delimiter=",",
-            quotechar='"',
-            escapechar='"',
+            delimiter=self.marks.delimiter,
+            quotechar=self.marks.quote,
+            escapechar=self.marks.quote,
             lineterminator=duckdb.CSVLineTerminator.LINE_FEED,  # a lone CR is text
-            na_values=self.null,
+            na_values=self.marks.null,
             allow_quoted_nulls=False,
             # What stands between quotes can look like the beginning of a row.
             parallel=False,

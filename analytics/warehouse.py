@@ -23,6 +23,7 @@ IMPORTED: Final = "imported"
 
 FACTS: Final = (
     "attempts",
+    "open_attempts",
     "attempt_parts",
     "usage",
     "step_parts",

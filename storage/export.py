@@ -1,4 +1,4 @@
-"""What changed in the ledger since it was last looked at, as lines of CSV.
+"""What changed in the ledger since it was last looked at, as lines of separated values.
 
 Each row says in `changed_in` in which transaction it was written last, and an export remembers its
 snapshot: which transactions were over. The next one takes the rows of all others, so that a
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     from storage.database import Database
 
-NULL: Final = rb"\N"
+DELIMITER: Final = "\x1f"
+"""ASCII's unit separator: values hold it so rarely that hardly one of them has to be quoted."""
+
+QUOTE: Final = "\x1e"
+"""ASCII's record separator. JSON is full of the usual quote, and every one would be doubled."""
+
+NULL: Final = r"\N"
 """What stands for NULL; a text that says the same is quoted."""
 
 NOT_EXPORTED: Final = {
@@ -90,7 +96,7 @@ class Ledger:
     def rows(
         self, table: str, columns: Iterable[str], times: frozenset[str], since: Snapshot | None
     ) -> Iterator[bytes | bytearray | memoryview]:
-        r"""Yield the rows of a table as lines of CSV, without a header; `\N` is NULL.
+        """Yield the rows of a table as lines of CSV with the marks above, without a header.
 
         Times are in UTC; one that no calendar has (infinity, before the year 1) is NULL.
 
@@ -108,6 +114,9 @@ class Ledger:
             table=sql.Identifier("agent" if table in _OF_THE_AGENTS else "public", table),
             joined=sql.SQL(_read("export_test_results") if table == "test_results" else ""),
             since=sql.Literal(since.text if since else None),
+            delimiter=sql.Literal(DELIMITER),
+            quote=sql.Literal(QUOTE),
+            null=sql.Literal(NULL),
         )
         try:
             with (

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analytics.intake import Intake
+from analytics.intake import Intake, Marks
 from analytics.lake import Lake
 from analytics.writer import Writer
 from storage.database import Database
-from storage.export import NULL, Ledger, Snapshot, ledger_at_one_moment
+from storage.export import DELIMITER, NULL, QUOTE, Ledger, Snapshot, ledger_at_one_moment
 from storage.whole_file import new_file
 
 STATE: Final = ".export.json"
@@ -107,7 +107,8 @@ def _take(writer: Writer, ledger: Ledger, table: str, since: Snapshot | None) ->
     columns = _columns(writer, table)
     others = [name for name in columns if name != filed_by]
     times = frozenset(name for name, kind in columns.items() if kind == _TIME)
-    intake = Intake(writer, table, [filed_by, *others], NULL.decode())
+    marks = Marks(delimiter=DELIMITER, quote=QUOTE, null=NULL)
+    intake = Intake(writer, table, [filed_by, *others], marks)
     return intake.take(ledger.rows(table, [filed_by, *others], times, since))
 
 

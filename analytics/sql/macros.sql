@@ -9,11 +9,19 @@ CREATE MACRO day_number(moment) AS (epoch_us(moment) // 86400000000)::INTEGER;
 -- The ISO 8601 week of such a day; 1970-01-01 was a Thursday, by which ISO weeks are counted.
 CREATE MACRO week_of_day(day) AS strftime(DATE '1970-01-01' + ((day + 3) // 7 * 7)::INTEGER, '%G-W%V');
 
--- Of the files of one week, the rows that count: for each key that of the last file by name.
+-- Of the files of one week, the rows that count: for each key that of the last file by name. A key
+-- is there once in a file, so that the first file, the large one, need not be ordered.
 CREATE MACRO latest(files, key) AS TABLE
-    SELECT * EXCLUDE (filename)
-    FROM read_parquet(files, filename = true, union_by_name = true, hive_partitioning = false) AS row_
-    QUALIFY row_number() OVER (PARTITION BY struct_extract(row_, key) ORDER BY filename DESC) = 1;
+    WITH said_later AS (
+        SELECT *, struct_extract(row_, key) AS key_
+        FROM read_parquet(files[2:], filename = true, union_by_name = true, hive_partitioning = false) AS row_
+        QUALIFY row_number() OVER (PARTITION BY struct_extract(row_, key) ORDER BY filename DESC) = 1
+    )
+    SELECT row_.*
+    FROM read_parquet(files[1], hive_partitioning = false) AS row_
+    ANTI JOIN said_later ON struct_extract(row_, key) = said_later.key_
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (filename, key_) FROM said_later;
 
 -- Parts of steps (see facts/attempt_parts.sql) put together: one row a step. An attempt is such a
 -- part, and so is what is known of a step from one week.

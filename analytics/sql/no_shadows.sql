@@ -1,5 +1,6 @@
 -- The facts themselves again.
 DROP TABLE temp.attempts;
+DROP TABLE temp.open_attempts;
 DROP TABLE temp.attempt_parts;
 DROP TABLE temp.usage;
 DROP TABLE temp.step_parts;

@@ -5,4 +5,4 @@ COPY (
     WHERE row_.changed_in >= pg_snapshot_xmin({since}::pg_snapshot)
         AND row_.changed_in < pg_snapshot_xmax(pg_current_snapshot())
         AND NOT pg_visible_in_snapshot(row_.changed_in, {since}::pg_snapshot)
-) TO STDOUT (FORMAT csv, NULL '\N')
+) TO STDOUT (FORMAT csv, DELIMITER {delimiter}, QUOTE {quote}, NULL {null})

@@ -1,6 +1,6 @@
 -- attempt_parts: Each attempt as a part of its step; the macro `merged` puts parts together.
 -- `continues`: an attempt at the same step may be filed under another week.
-CREATE VIEW attempt_parts AS
+CREATE MACRO parts_of(some_attempts) AS TABLE
 SELECT
     hash(run_id, step_id) AS key,
     run_id, step_id, source, project, phase, step_type, stage, agent, model,
@@ -23,4 +23,6 @@ SELECT
     intervened IS NULL AS intervened_unknown,
     attempt_no IS DISTINCT FROM 1 AS continues,
     filed
-FROM attempts
+FROM query_table(some_attempts);
+
+CREATE VIEW attempt_parts AS FROM parts_of('attempts');

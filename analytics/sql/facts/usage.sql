@@ -1,6 +1,6 @@
 -- usage: Tokens and cost of everything that may use a model: attempts, conversations of other phases,
 -- and model requests out of transcripts. `rework`: an attempt beyond a step's first, or taken back.
-CREATE VIEW usage AS
+CREATE MACRO usage_of(some_attempts) AS TABLE
 SELECT
     source, day, run_id, project, agent, model, phase, stage, class,
     coalesce(attempt_no > 1, false) OR taken_back AS rework,
@@ -8,9 +8,11 @@ SELECT
     uses_model,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     cost_reported, cost_computed, cost, filed
-FROM attempts
-WHERE ended AND NOT unnumbered
-UNION ALL BY NAME
+FROM query_table(some_attempts)
+WHERE ended AND NOT unnumbered;
+
+-- Of no week, so that it is never materialised.
+CREATE VIEW other_usage AS
 -- Where attempts are not numbered, the first one is that which began first, whichever week that was:
 -- nothing of it is settled when a week is over.
 SELECT
@@ -68,4 +70,9 @@ SELECT
     cost_usd AS cost_reported,
     cost_usd AS cost,
     'other' AS filed
-FROM model_requests
+FROM model_requests;
+
+CREATE VIEW usage AS
+FROM usage_of('attempts')
+UNION ALL BY NAME
+FROM other_usage

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics.errors import AnalyticsError
-from analytics.intake import Intake
+from analytics.intake import Intake, Marks
 from analytics.lake import Lake, new_connection, week_of
 from analytics.writer import CROWDED
 
@@ -250,7 +250,9 @@ def test_batches_in_any_order_say_what_a_dictionary_says(tmp_path_factory, batch
 
 def take(root: Path, *lines: str, columns=("created_at", "id", "name")) -> int:
     with Lake(str(root)).writing() as writer:
-        return Intake(writer, "projects", columns, "\\N").take([line.encode() for line in lines])
+        return Intake(writer, "projects", columns, Marks("\\N")).take(
+            [line.encode() for line in lines]
+        )
 
 
 def test_lines_are_filed_by_the_time_they_begin_with(tmp_path):
