@@ -21,6 +21,7 @@ from prefect.transactions import BaseTransaction
 
 from flows.flow_runs import end_flow_runs
 from flows.implementation import End, GivenUp, implementation, phase_task
+from flows.logs import keep_secrets_out_of_logs
 from storage.database import Database
 from storage.exceptions import GreenlineError
 from storage.lease import Lease
@@ -110,6 +111,7 @@ async def carry(database: Database, run_id: str, *, taken_up: bool = False) -> s
     Raises:
         RunCarried: another process carries it.
     """
+    keep_secrets_out_of_logs()
     await asyncio.to_thread(recovery.time_out, database)
     # Lost to another process, it has nothing to write any more: its agents are ended.
     lease = await asyncio.to_thread(Lease.take, database, run_id, end_programs)

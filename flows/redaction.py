@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 
+from storage.redaction import redact
+
 _VARIABLES = ("GREENLINE_DATABASE_URL", "PREFECT_API_URL")
 _IN_URL = re.compile(r"//[^/?#]*?:([^/?#]*)@")
 _IN_WORDS = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE)
@@ -14,13 +16,13 @@ _SHORTEST = 3  # shorter words stand in messages by chance
 
 
 def without_passwords(text: str) -> str:
-    """Return a message without the passwords of the URLs that the environment names.
+    """Return a message without secrets, and without the passwords of the environment's URLs.
 
     Drivers quote a URL that they cannot read, or the part of it that they took for the host.
     """
     for secret in sorted(_secrets(), key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
-    return text
+    return redact(text)
 
 
 def _secrets() -> Iterator[str]:

@@ -1,4 +1,8 @@
-"""Text that PostgreSQL takes: what agents, tests and tools print is not always that."""
+"""Text as it is stored: what PostgreSQL takes, and no secrets.
+
+What agents, tests and tools print is not always that. Every text of theirs comes through here on
+its way into the ledger.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,19 @@ import hashlib
 import math
 from typing import Any, Final
 
+from storage.redaction import redact
+
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _LONGEST_KEY: Final = 1000
 
 
 def clean_text(value: str) -> str:
-    """Return the text without what PostgreSQL refuses: NUL, and halves of surrogate pairs.
+    """Return the text without secrets, and without what PostgreSQL refuses.
 
-    The latter are how Python carries undecodable bytes; they become visible escapes.
+    That is NUL, and halves of surrogate pairs: how Python carries undecodable bytes. They become
+    visible escapes.
     """
+    value = redact(value)
     if "\x00" in value:
         value = value.replace("\x00", _REPLACEMENT)
     if value.isascii():
