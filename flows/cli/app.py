@@ -17,7 +17,9 @@ from flows.cli import (
     ledger_commands,
     run_commands,
     service_commands,
+    skills_command,
     step_commands,
+    write_plan_command,
 )
 from flows.cli.output import note
 from flows.redaction import without_passwords
@@ -37,7 +39,7 @@ app = typer.Typer(
 )
 for commands in (
     run_commands, step_commands, inbox_commands, analytics_commands, ledger_commands,
-    service_commands,
+    skills_command, write_plan_command, service_commands,
 ):  # fmt: skip
     commands.register(app)
 

@@ -132,6 +132,7 @@ def init(
     from tasks.project_commands import lacks_pytest, runs_here  # noqa: PLC0415
     from tasks.repository import UserRepository  # noqa: PLC0415
     from tasks.repository_settings import pyproject_settings  # noqa: PLC0415
+    from tasks.write_plan import execute, parse_write_plan  # noqa: PLC0415
 
     repository = UserRepository.open(repo)
     if repository.is_bare:
@@ -152,8 +153,15 @@ def init(
         default_branch=repository.default_branch,
         programs=lambda name: runs_here(name, repository.path),
     )
-    target.unlink(missing_ok=True)  # a link would have its target written
-    target.write_text(text, encoding="utf-8")
+    if target.is_symlink():
+        target.unlink()  # with --force; what it points to is nobody's to write
+    operation = "overwrite" if target.exists() else "create"
+    document = {"operations": [{"operation": operation, "path": FILE_NAME, "content": text}]}
+    report = execute(parse_write_plan(document), repository.path)
+    for line in report.notes:
+        note(f"note: {line}")
+    if not report.ok:
+        raise InputError(f"{target} cannot be written: {'; '.join(report.problems)}")
     test = load_settings(text, FILE_NAME, {}).project.test
     if test is not None and (lacking := lacks_pytest(shlex.split(test), repository.path)):
         note(f"note: {lacking}")
