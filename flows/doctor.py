@@ -15,9 +15,13 @@ from flows.services import Services
 from storage.database import URL_VARIABLE, Database
 from storage.exceptions import GreenlineError, InputError, ServiceError
 from storage.home import Home
+from tasks.agents.installed import KNOWN, find, how_to_install, version_of
+from tasks.agents.program import ProgramAgent
 from tasks.agents.registry import make_agent
 from tasks.config import Settings
 from tasks.config.commands import expand_command
+from tasks.metering.endpoint import KEYS
+from tasks.metering.prices import Prices
 from tasks.project_commands import lacks_pytest, program_found
 from tasks.repository import UserRepository
 from tasks.repository_settings import read_settings
@@ -46,7 +50,7 @@ def exit_code(findings: Sequence[Finding]) -> int:
 
 
 def examine(repo: str | None) -> list[Finding]:
-    """Check Python, git, the home, the ledger, Prefect, and a repository if there is one.
+    """Check what Greenline needs, what agents need, and a repository if there is one.
 
     Starts the ledger and the Prefect server if they are not running, as a run would.
     """
@@ -59,6 +63,8 @@ def examine(repo: str | None) -> list[Finding]:
         return [*findings, _wrong("home", str(error), mend)]
     findings.append(Finding("home", ok=True, found=str(home.path)))
     findings += _services(home)
+    findings += [_program(name) for name in KNOWN]
+    findings += [_keys(), _prices()]
     return findings + _repository(repo)
 
 
@@ -96,6 +102,41 @@ def _services(home: Home) -> list[Finding]:
     return findings
 
 
+def _program(name: str) -> Finding:
+    """Look for the program of an agent; no run needs one that its settings do not name."""
+    program = find(name)
+    if program is None:
+        how = f"not installed; should you want it: {how_to_install(name)}"
+        return Finding(name, ok=True, found=how)
+    version = version_of(program) or "of an unknown version"
+    return Finding(name, ok=True, found=f"{version}, {program}")
+
+
+def _keys() -> Finding:
+    """Say which models' keys are set, and nothing of what they are."""
+    told = [f"{name} {'set' if os.environ.get(name) else 'not set'}" for name in KEYS.values()]
+    return Finding("model keys", ok=True, found=", ".join(told))
+
+
+def _prices() -> Finding:
+    try:
+        return Finding("prices", ok=True, found=Prices.current().versions)
+    except GreenlineError as error:
+        return _wrong("prices", str(error), "mend that file, or move it away")
+
+
+def _agent(name: str, settings: Settings) -> Finding:
+    """Look at an agent of the repository's settings: whether a run could start it."""
+    check = f"agent {name}"
+    try:
+        agent = make_agent(name, settings)
+        if isinstance(agent, ProgramAgent):
+            agent.require_program()
+    except GreenlineError as error:
+        return _wrong(check, str(error), f"see [agents.{name}] in greenline.toml")
+    return Finding(check, ok=True, found=agent.adapter)
+
+
 def _wrong(check: str, found: str, mend: str) -> Finding:
     return Finding(check, ok=False, found=found, mend=mend, exit_code=InputError.exit_code)
 
@@ -119,13 +160,7 @@ def _repository(repo: str | None) -> list[Finding]:
         return [*findings, _wrong("settings", str(error), mend)]
     findings.append(Finding("settings", ok=True, found="; ".join(notes) or "committed"))
     findings.append(_test_command(settings, repository))
-    for name in settings.agents:
-        try:
-            adapter = make_agent(name, settings).adapter
-            findings.append(Finding(f"agent {name}", ok=True, found=adapter))
-        except GreenlineError as error:
-            mend = f"mend [agents.{name}] in greenline.toml"
-            findings.append(_wrong(f"agent {name}", str(error), mend))
+    findings += [_agent(name, settings) for name in settings.agents]
     return findings
 
 

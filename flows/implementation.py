@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.tasks import Task
 
+from storage.states import FailureClass
 from tasks import phases, stuck, workstream
 from tasks.attempt import (
     AttemptOutcome,
@@ -227,7 +228,9 @@ class _Board:
                 return End.DONE
             decision, failure_class = outcome.decision, outcome.failure_class
         reason = decision.reason if decision else ""
-        if run.settings.limits.on_stuck == "ask":
+        # Money is a person's to spend, whatever is done about other failures.
+        spent = failure_class == FailureClass.BUDGET_EXCEEDED
+        if spent or run.settings.limits.on_stuck == "ask":
             await asyncio.to_thread(stuck.ask, run, planned, failure_class or "unknown", reason)
             return End.WAITING
         await asyncio.to_thread(workstream.fail, run, planned, reason, failure_class)

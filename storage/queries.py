@@ -226,6 +226,17 @@ def spent(
     return _fetch(connection, "spent", project_id=project_id, run_id=run_id, step_id=step_id)[0]
 
 
+def metered_usage(connection: psycopg.Connection[Any], attempt_id: int) -> list[dict[str, Any]]:
+    """Return what an attempt used by its metered model requests; no row: none was metered."""
+    return _fetch(connection, "metered_usage", attempt_id=attempt_id)
+
+
+def budgets_raised(connection: psycopg.Connection[Any], run_id: str) -> dict[str, int]:
+    """Return how often people let a run spend as much again, by budget."""
+    rows = _fetch(connection, "budgets_raised", run_id=run_id)
+    return {row["budget"]: row["times"] for row in rows}
+
+
 def find_subtask(connection: psycopg.Connection[Any], subtask: int | str) -> SubtaskDetails | None:
     """Return the stored subtask with that id, or the latest one with that key."""
     by_id = isinstance(subtask, int) or subtask.isdecimal()

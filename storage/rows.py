@@ -287,7 +287,15 @@ class ModelCallFields(TypedDict, total=False):
     usage_raw: Any
 
 
-class InvocationFields(ModelCallFields, total=False):
+class InvocationTotals(ModelCallFields, total=False):
+    """What the model requests of an invocation add up to."""
+
+    step_count: int | None
+    cost_computed: float | None
+    price_version: str | None
+
+
+class InvocationFields(InvocationTotals, total=False):
     """One agent process or conversation with a model."""
 
     phase_result_id: Required[str]
@@ -295,10 +303,7 @@ class InvocationFields(ModelCallFields, total=False):
     id: str
     parent_invocation_id: str | None
     attempt_id: int | None
-    step_count: int | None
     cost_reported: float | None
-    cost_computed: float | None
-    price_version: str | None
     started_at: dt.datetime
     completed_at: dt.datetime | None
 
@@ -353,6 +358,7 @@ class CtaOption(TypedDict):
     id: str
     label: str
     needs_text: NotRequired[bool]  # it says nothing without further words
+    raises: NotRequired[str]  # the budget that the run may spend once more
 
 
 class CtaFields(TypedDict, total=False):
@@ -395,3 +401,46 @@ class CtaRow(TypedDict):
     step_id: int | None
     expires_at: dt.datetime | None
     responded_by: str | None
+
+
+class ToolResultKey(TypedDict):
+    """Which call of a tool a result is of."""
+
+    tool_name: str
+    action: str | None
+    args_hash: str
+
+
+class ToolResultRow(TypedDict):
+    """What a tool said, and how many seconds ago."""
+
+    result: Any
+    age_s: float
+
+
+class SubtaskStepRow(TypedDict):
+    """A step among those of its subtask."""
+
+    subtask_id: int
+    key: str
+    title: str
+    status: str
+    step_number: int
+    step_type: str
+    file_path: str | None
+    step_status: str
+    attempt_count: int
+    this_one: bool
+
+
+class MemoryRow(TypedDict):
+    """A row of `agent.memory_records`."""
+
+    id: str
+    run_id: str
+    phase_result_id: str | None
+    invocation_id: str | None
+    phase: str
+    kind: str
+    content: str
+    created_at: dt.datetime

@@ -34,11 +34,26 @@ class StuckAnswer:
     text: str | None = None
 
 
-def stuck_options() -> list[CtaOption]:
-    """Return the answers that the question about a stuck step offers."""
+def stuck_options(budget: str | None = None) -> list[CtaOption]:
+    """Return the answers that the question about a stuck step offers.
+
+    Args:
+        budget: the one that is used up: who has the step tried again lets the run spend as much
+            again.
+    """
+    retry: CtaOption = {"id": "retry", "label": "Try the step again"}
+    change: CtaOption = {
+        "id": "instructions",
+        "label": "Change the instructions",
+        "needs_text": True,
+    }
+    if budget is not None:
+        more = f"and let the run use limits.{budget} once more"
+        retry = {"id": "retry", "label": f"Try the step again, {more}", "raises": budget}
+        change |= {"label": f"Change the instructions, {more}", "raises": budget}
     return [
-        {"id": "retry", "label": "Try the step again"},
-        {"id": "instructions", "label": "Change the instructions", "needs_text": True},
+        retry,
+        change,
         {"id": "skip", "label": "Skip the step"},
         {"id": "abandon", "label": "Abandon the run"},
     ]

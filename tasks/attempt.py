@@ -10,25 +10,27 @@ from __future__ import annotations
 
 import logging
 import random
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from storage.ledger import Ledger
 from storage.rows import AttemptRow, FailureRow
 from storage.states import AttemptStatus, WorkstreamStatus
-from tasks.agents.base import Assignment
-from tasks.breaker import PASSING, Decision, decide, overspent
-from tasks.context import EarlierFailure, build_context
+from tasks.breaker import PASSING, Decision, decide
+from tasks.budget import overspent
+from tasks.context.besides import besides
+from tasks.context.of_attempt import context_of
 from tasks.diffs import count_lines
 from tasks.gates import SuiteRun, Verdict
+from tasks.invocation import invoke
 from tasks.locking import lock_and
+from tasks.memories import note_failure, note_success
 from tasks.process import pause
 from tasks.project_commands import run_setup
 from tasks.records import Work, move_workstream, record_end, record_head
 from tasks.room import require_room
 from tasks.run import PlannedStep, Run
 from tasks.run_store import stored_results
+from tasks.skills.in_run import note_skill_started
 from tasks.step_gates import judge
 from tasks.stuck import as_seen, instructions_for, tries_of
 
@@ -153,29 +155,28 @@ def _attempt(run: Run, step: PlannedStep, fingerprint: str) -> AttemptOutcome:
     require_room(run, worktree=True)
     locked = lock_and(run, step, lambda ledger: _begin(run, step, ledger, fingerprint))
     begun = locked.result
-    attempt, history, spent = begun.attempt, begun.history, begun.spent
+    attempt, history = begun.attempt, begun.history
     # What is no fault of the agent's (its process was killed, say) tells it nothing.
     own = [failure for failure in history if failure["failure_class"] not in PASSING]
-    earlier = _told(own[-1]) if own else None
-    context = build_context(
-        sandbox.path, step.subtask, step.numbered, earlier,
-        instructions=begun.instructions, notes=run.notes,
-    )  # fmt: skip
+    context = context_of(
+        run, step, attempt, own, instructions=begun.instructions, known=besides(run, step)
+    )
     work = Work(attempt, context, step.numbered.step.file_path, token=locked.token)
     work.intervened = begun.intervened
     work.own_tries = 1 + len(own)
     logger.info("attempt %d: %s (try %d)", work.number, step.name, attempt["attempt_no"])
-    if over := overspent(run.settings.limits.model_dump(), spent):
-        return _refuse(
-            run, step, work, Verdict(passed=False, failure_class="budget_exceeded", reason=over)
-        )
+    if context.overflow is not None:
+        too_long = Verdict(passed=False, failure_class="context_overflow", reason=context.overflow)
+        return _refuse(run, step, work, too_long)
+    if over := overspent(run.settings.limits.model_dump(), begun.spent, begun.raised):
+        spent = Verdict(passed=False, failure_class="budget_exceeded", reason=over.reason)
+        return _refuse(run, step, work, spent)
     sandbox.keep_branch()
     if sandbox.spoiled:  # by code that an earlier step left, in a test run that it passed
         sandbox.rebuild()
         run_setup(run.settings, sandbox, run.test_command)
     before = sandbox.manifest()
-    with tempfile.TemporaryDirectory(dir=run.scratch, prefix="agent-") as private:
-        work.agent = step.agent.run(assignment(run, step, work, Path(private)))
+    work.agent = invoke(run, step, work)
     work.left = sandbox.examine(before, step.numbered.step.file_path)
     verdict = judge(run, step, work, work.agent, work.left)
     if verdict.passed:
@@ -196,6 +197,7 @@ class _Begun:
     attempt: AttemptRow
     history: list[FailureRow]
     spent: dict[str, float]
+    raised: dict[str, int]
     instructions: str | None
     intervened: bool
 
@@ -204,15 +206,17 @@ def _begin(run: Run, step: PlannedStep, ledger: Ledger, fingerprint: str) -> _Be
     """Record that an attempt is being made, before anything happens."""
     history = tries_of(run, step, ledger)
     spent = ledger.spent(run.project_id, run.run_id, step.step_id)
+    raised = ledger.budgets_raised(run.run_id)
     instructions = instructions_for(run, step, ledger)
     if instructions is not None:
         ledger.update_step(step.step_id, instructions=instructions)
     attempt = _begin_row(run, step, ledger, fingerprint)
+    note_skill_started(run, step, ledger, attempt)
     again = attempt["attempt_no"] > 1
     helped = again and (
         bool(ledger.ctas_of_step(run.run_id, step.step_id)) or _was_under_way(run, step, ledger)
     )
-    return _Begun(attempt, history, spent, instructions, helped)
+    return _Begun(attempt, history, spent, raised, instructions, helped)
 
 
 def _was_under_way(run: Run, step: PlannedStep, ledger: Ledger) -> bool:
@@ -232,38 +236,6 @@ def _begin_row(run: Run, step: PlannedStep, ledger: Ledger, fingerprint: str | N
         commit_sha_before=run.sandbox.head,
         agent_config=step.agent.describe(),
         fingerprint=fingerprint,
-    )
-
-
-def _told(failure: FailureRow) -> EarlierFailure:
-    return EarlierFailure(failure["failure_class"], failure["message"] or "")
-
-
-def assignment(run: Run, step: PlannedStep, work: Work, private: Path) -> Assignment:
-    """Return what an agent gets for an attempt.
-
-    Args:
-        run: the run.
-        step: the step.
-        work: the attempt, with its context.
-        private: a folder of the agent's own.
-    """
-    planned = step.numbered.step
-    entries = planned.replay
-    return Assignment(
-        prompt=work.context.prompt,
-        worktree=run.sandbox.path,
-        file_path=planned.file_path,
-        step_type=planned.step_type,
-        step_id=step.step_id,
-        subtask=step.subtask.key,
-        attempt_no=work.attempt["attempt_no"],
-        context_files=tuple(planned.context_files),
-        timeout_s=run.settings.limits.agent_timeout_s,
-        private=private,
-        replay=entries[min(work.own_tries, len(entries)) - 1] if entries else None,
-        plan_dir=run.plan_dir,
-        git=run.sandbox.clone.git,
     )
 
 
@@ -287,6 +259,8 @@ def _accept(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
                 ledger, step, WorkstreamStatus.STATIC_CHECK, WorkstreamStatus.RUNTIME_CHECK
             )
         record_end(run, step, work, ledger, status, verdict, commit)
+        if not work.skipped:
+            note_success(run, step, ledger, work.attempt)
         record_head(run, step, ledger, commit)
         ledger.unlock_file(run.project_id, work.file_path, work.token)
     if commit != head:
@@ -325,6 +299,7 @@ def _refuse(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
             "step_retried" if decision.retry else "step_stopped",
             {"attempt": number, "reason": decision.reason, "wait_s": decision.wait_s},
         )
+        note_failure(run, step, ledger, given_up=None if decision.retry else decision.reason)
         if not work.checked:  # it was refused before any command ran on it
             move_workstream(ledger, step, WorkstreamStatus.STATIC_CHECK)
         move_workstream(ledger, step, WorkstreamStatus.FIXING)

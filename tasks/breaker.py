@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,22 +29,6 @@ SAME_DIFF: Final = 2
 LOOKED_BACK: Final = 4
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 300.0
-
-BUDGETS: Final = ("step_tokens", "step_usd", "run_tokens", "run_usd", "week_tokens", "week_usd")
-
-
-def overspent(limits: Mapping[str, float | None], spent: Mapping[str, float]) -> str | None:
-    """Say which budget is used up, None while every one has something left.
-
-    Args:
-        limits: the budgets by name, None for one that is not set.
-        spent: what was used so far, by the same names.
-    """
-    for name in BUDGETS:
-        limit = limits.get(name)
-        if limit is not None and spent[name] >= limit:
-            return f"limits.{name} is {limit:g}, and {spent[name]:g} are used"
-    return None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from storage.home import DEFAULT_NAME, ENVIRONMENT_VARIABLE
 from storage.usage import DEFAULT_IDLE_S, IDLE_VARIABLE
 from tasks.config import ADAPTERS, FILE_NAME, Settings
 from tasks.config.environment import PREFIX
-from tasks.config.model import LATER_ADAPTERS
+from tasks.config.model import NEEDED
 
 DOCUMENT: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
@@ -165,16 +165,17 @@ def _default(field: Mapping[str, Any]) -> str:
 
 def _adapters() -> str:
     """Return the table of adapters with the settings that each takes."""
-    lines = ["## Adapters", "", "| adapter | takes |", "|---|---|"]
+    lines = ["## Adapters", "", "| adapter | needs | takes besides |", "|---|---|---|"]
     for name, takes in ADAPTERS.items():
-        needed = ", ".join(f"`{key}`" for key in takes)
-        lines.append(_row(f"`{name}`", needed or "nothing; it can be named without a section"))
-    later = ", ".join(f"`{name}`" for name in LATER_ADAPTERS)
-    kept = (
-        f"{later}: names kept for adapters that this version does not have. A section with one is "
-        "an error when a role names it."
-    )
-    return "\n".join([*lines, "", kept]) + "\n"
+        needed = NEEDED.get(name, ())
+        rest = [key for key in takes if key not in needed]
+        without = "nothing; it can be named without a section"
+        lines.append(_row(f"`{name}`", _listed(needed) or without, _listed(rest) or "nothing"))
+    return "\n".join(lines) + "\n"
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
 
 
 def _program() -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from tasks.run import PlannedStep, Run
+from tasks.skills.in_run import skill_digest
 
 
 def step_fingerprint(run: Run, step: PlannedStep) -> str:
@@ -24,6 +25,7 @@ def step_fingerprint(run: Run, step: PlannedStep) -> str:
         "step": planned.model_dump(mode="json", exclude={"assigned_to"}),
         "expect": step.numbered.expect,
         "agent": step.agent.fingerprint(),
+        "skill": skill_digest(run, step),
         "gates": {
             "test": project.test,
             "test_files": project.test_files,

@@ -25,9 +25,12 @@ from tasks import delivery
 from tasks.approvals import Verdict, verdict
 from tasks.git import GitError, RefMoved
 from tasks.leftovers import remove_run_files
+from tasks.memories import note_approval, note_constraints
 from tasks.repository import BranchTaken
 from tasks.run import Run
 from tasks.run_store import record_verification
+from tasks.skills.events import record_skills_loaded
+from tasks.skills.in_run import skills_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ def begin_run(run: Run, flow_run_id: str | None) -> list[str]:
         if row is not None and row["status"] == RunStatus.PENDING:
             ledger.update_run_status(run.run_id, RunStatus.RUNNING)
             ledger.settle_feature(run.feature_id, StepStatus.IN_PROGRESS)
+            record_skills_loaded(ledger, run.run_id, skills_of_run(run))
     logger.info("run %s on branch %s from %s", run.run_id, run.branch, run.base_commit[:10])
     return [each for each in before if each != flow_run_id]
 
@@ -92,6 +96,9 @@ def analysis(run: Run) -> bool:
             ledger.enter_stage(WorkStage.ANALYSIS, feature_id=run.feature_id)
     facts = metadata.get("facts", {})
     _phase(run, FeaturePhase.ANALYSIS, lambda: (True, facts))
+    with run.database.transaction() as ledger:
+        ledger.require_lease(run.run_id, run.owner)
+        note_constraints(run, ledger, facts)
     counts = facts.get("baseline", {}).get("counts", {})
     logger.info(
         "baseline: %s", ", ".join(f"{n} {what}" for what, n in counts.items()) or "no tests"
@@ -144,6 +151,7 @@ def approved(run: Run) -> Verdict:
         ledger.require_lease(run.run_id, run.owner)
         asked = ledger.latest_cta(run.run_id, None)
         if asked is not None:
+            note_approval(run, ledger, asked)
             return verdict(asked)
         added, deleted = delivery.lines_changed(run)
         ledger.request_cta(

@@ -29,6 +29,7 @@ from tasks.repository_settings import read_settings
 from tasks.run import EarlierRun, Prepared, RunOptions
 from tasks.run_store import store_run
 from tasks.sandbox import ProjectClone, Sandbox
+from tasks.skills import skills_of_commit
 from tasks.verify import (
     TestCommandError,
     Verification,
@@ -158,7 +159,7 @@ def check(
         each.check(plan, plan_path.parent, repository)
     tree = source.tree(repository) if source else repository.tree(base_commit)
     warnings = check_plan_against_repository(plan, tree)
-    notes += [str(warning) for warning in warnings]
+    notes += [*map(str, warnings), *skills_of_commit(tree, Home.current().path).warnings]
     if dirty := repository.dirty():
         notes.append(
             f"{repository.path} has uncommitted changes ({', '.join(dirty[:3])}"

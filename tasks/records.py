@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from storage.ledger import Ledger
-from storage.rows import AttemptRow, ToolCallFields
+from storage.rows import AttemptRow, InvocationFields, ToolCallFields
 from storage.states import AttemptStatus, WorkstreamStatus
 from tasks.agents.base import AgentResult, Usage
 from tasks.context import Context
 from tasks.gates import SuiteRun, Verdict
 from tasks.gates.signatures import signature
+from tasks.metering.recorder import Recorder, invocation_totals
 from tasks.run import PlannedStep, Run
 from tasks.run_store import record_verification
 from tasks.sandbox import Examined
+from tasks.skills.in_run import note_skill_ended
 from tasks.verify import Verification
 
 _MESSAGE: Final = 8_000
@@ -43,6 +45,7 @@ class Work:
     checked: bool = False  # the workstream has left `editing`
     skipped: bool = False
     lines: tuple[int, int] | None = None  # added and deleted by an attempt that was accepted
+    recorder: Recorder | None = None  # of the model requests, where they are metered
     apart: bool = False  # a replay: nothing of the workstream moves
 
     @property
@@ -74,13 +77,14 @@ def record_end(
     agent, attempt_id = work.agent, work.attempt["id"]
     failed = status == AttemptStatus.FAILURE
     reason = verdict.reason[:_MESSAGE]
+    duration_ms = round((time.monotonic() - work.started) * 1000)
     ledger.update_step(step.step_id, context_snapshot=work.context.snapshot)
     ledger.finish_attempt(
         attempt_id,
         status,
         commit_sha_after=commit,
         exit_code=agent.exit_code if agent else None,
-        duration_ms=round((time.monotonic() - work.started) * 1000),
+        duration_ms=duration_ms,
         token_usage=token_usage(agent.usage) if agent else None,
         failure_class=verdict.failure_class,
         intervened=work.intervened,
@@ -88,6 +92,7 @@ def record_end(
         error=reason if failed else None,
         signature=signature(verdict.failure_class or "unknown", verdict.reason) if failed else None,
     )
+    note_skill_ended(run, step, ledger, work.attempt, verdict, duration_ms)
     if agent is not None:
         record_invocation(run, work, ledger, agent, attempt_id=attempt_id)
     for verification in work.verifications:
@@ -107,7 +112,8 @@ def token_usage(usage: Usage) -> dict[str, Any] | None:
 
     Unknown is not zero: a figure that was not measured is null, and so is a sum with it.
     """
-    if usage.input_tokens is None and usage.output_tokens is None and usage.cost_usd is None:
+    cost = usage.cost_computed if usage.cost_usd is None else usage.cost_usd
+    if usage.input_tokens is None and usage.output_tokens is None and cost is None:
         return None
     known = usage.input_tokens is not None and usage.output_tokens is not None
     total = (usage.input_tokens or 0) + (usage.output_tokens or 0) if known else None
@@ -115,7 +121,7 @@ def token_usage(usage: Usage) -> dict[str, Any] | None:
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": total,
-        "cost": usage.cost_usd,
+        "cost": cost,
     }
 
 
@@ -150,26 +156,36 @@ def record_invocation(
     run: Run, work: Work, ledger: Ledger, agent: AgentResult, *, attempt_id: int | None
 ) -> None:
     """Record an agent's process with its usage and its tool calls."""
+    ended = datetime.now(UTC)
+    known: InvocationFields = {
+        "phase_result_id": run.phase_result_id,
+        "attempt_id": attempt_id,
+        "agent_type": "coder",
+        "input_messages": [{"role": "user", "content": work.context.prompt}],
+        "output_text": agent.transcript[-_TRANSCRIPT:],
+        "warnings": [agent.error] if agent.error else None,
+        "provider_metadata": {"stderr": agent.stderr[-_MESSAGE:], "exit_code": agent.exit_code},
+        "cost_reported": agent.usage.cost_usd,
+        "started_at": ended - timedelta(seconds=time.monotonic() - work.started),
+        "completed_at": ended,
+    }
+    recorder = work.recorder
+    if recorder is not None and recorder.requests:
+        # They are there unless the ledger did not answer meanwhile.
+        recorder.write(ledger, recorder.requests)
+        if agent.reported is not None:
+            known["provider_metadata"]["reported"] = asdict(agent.reported)
+        known = {**known, **invocation_totals(recorder.requests), "id": recorder.invocation_id}
+        ledger.record_invocation(**known)
+        return
     usage = agent.usage
     counts = token_usage(usage) or {}
-    ended = datetime.now(UTC)
-    invocation = ledger.record_invocation(
-        phase_result_id=run.phase_result_id,
-        attempt_id=attempt_id,
-        agent_type="coder",
-        model_id=usage.model,
-        input_messages=[{"role": "user", "content": work.context.prompt}],
-        output_text=agent.transcript[-_TRANSCRIPT:],
-        warnings=[agent.error] if agent.error else None,
-        provider_metadata={"stderr": agent.stderr[-_MESSAGE:], "exit_code": agent.exit_code},
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        total_tokens=counts.get("total_tokens"),
-        input_tokens_cache_read=usage.cache_read_tokens,
-        cost_reported=usage.cost_usd,
-        started_at=ended - timedelta(seconds=time.monotonic() - work.started),
-        completed_at=ended,
-    )
+    known["model_id"] = usage.model
+    known["input_tokens"] = usage.input_tokens
+    known["output_tokens"] = usage.output_tokens
+    known["total_tokens"] = counts.get("total_tokens")
+    known["input_tokens_cache_read"] = usage.cache_read_tokens
+    invocation = ledger.record_invocation(**known)
     calls: list[ToolCallFields] = [
         {
             "tool_call_id": call.tool_call_id,

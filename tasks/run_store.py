@@ -60,7 +60,7 @@ def store_run(ledger: Ledger, prepared: Prepared) -> None:
             "origin_commit": earlier.origin_commit if earlier else prepared.base_commit,
             "branch": prepared.branch,
             "agent": prepared.agent,
-            "config": settings.model_dump(mode="json", by_alias=True),
+            "config": settings.model_dump(mode="json", by_alias=True, exclude_unset=True),
             "config_path": str(prepared.config_path) if prepared.config_path else None,
             "tolerated_exit_code": tolerated,
             "facts": prepared.facts,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Final
 
+from storage.redaction import redact
 from storage.states import WorkstreamStatus
 from tasks.agents.base import AgentResult
 from tasks.canary import Canary
@@ -17,6 +19,7 @@ from tasks.flaky import Rerun, judge_fairly
 from tasks.gates import SuiteRun, Verdict, judge_implementation_step, judge_test_step
 from tasks.gates.signatures import shorten
 from tasks.gates.test_source import weakened
+from tasks.metering.meter import CUT_SHORT
 from tasks.process import run_guarded
 from tasks.records import Work, move_workstream
 from tasks.run import PlannedStep, Run
@@ -24,9 +27,29 @@ from tasks.sandbox import Examined
 from tasks.sandbox.scope import configures
 from tasks.verify import Verification, suite_environment
 
+#: What an agent's unfinished work fails as, when its model stopped answering in the middle of it.
+_OF_THE_WORK: Final = frozenset(
+    {"no_change", "static_check", "not_red", "red_error", "not_green", "agent_timeout"}
+)
+
 
 def judge(run: Run, step: PlannedStep, work: Work, agent: AgentResult, left: Examined) -> Verdict:
-    """Take what the agent left through the gates; the first one that refuses decides."""
+    """Take what the agent left through the gates; the first one that refuses decides.
+
+    What is good counts, however its agent ended. What is not, because its model stopped answering,
+    its budget was spent or its key was refused, fails as that.
+    """
+    verdict = _judged(run, step, work, agent, left)
+    # It goes into logs and into Prefect too, not only into the ledger.
+    verdict = replace(verdict, reason=redact(verdict.reason))
+    cut_short = agent.failure_class if agent.failure_class in CUT_SHORT else None
+    if verdict.passed or cut_short is None or verdict.failure_class not in _OF_THE_WORK:
+        return verdict
+    said = shorten((agent.error or "").strip(), 4_000, tail=True)
+    return _no(cut_short, f"{redact(said)}\nWhat it left: {verdict.reason}")
+
+
+def _judged(run: Run, step: PlannedStep, work: Work, agent: AgentResult, left: Examined) -> Verdict:
     planned = step.numbered.step
     if left.violations:
         named = "; ".join(str(violation) for violation in left.violations[:10])

@@ -8,7 +8,6 @@ attempts stay true), the suite's runs, the sandbox, and an event with the compar
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +25,15 @@ from storage.rows import AttemptRow, RunRow
 from storage.states import AttemptStatus, FeaturePhase, SandboxStatus
 from tasks.agents.base import Agent
 from tasks.agents.registry import make_agent
-from tasks.attempt import assignment
 from tasks.breaker import PASSING
 from tasks.config import Settings
-from tasks.context import EarlierFailure, build_context
+from tasks.context.besides import besides
+from tasks.context.of_attempt import rebuilt
 from tasks.diffs import count_lines
 from tasks.flaky import baseline_taken_up
 from tasks.gates import Baseline, Verdict
 from tasks.git import Git
+from tasks.invocation import invoke
 from tasks.leftovers import claim
 from tasks.plan import FeaturePlan
 from tasks.project_commands import project_tests, run_setup
@@ -230,19 +230,14 @@ def _compare(run: Run, step: PlannedStep, attempt: AttemptRow) -> Comparison:
         ]
         told = instructions_before(run, step, ledger, attempt["started_at"])
         original = _original(run, step, ledger, attempt)
-    earlier = None
-    if tries:
-        said = (tries[-1]["result_json"] or {}).get("error") or ""
-        earlier = EarlierFailure(tries[-1]["failure_class"] or "unknown", said)
     sandbox = run.sandbox
-    context = build_context(sandbox.path, step.subtask, step.numbered, earlier, instructions=told)
+    failed = tries[-1] if tries else None
+    context = rebuilt(run, step, attempt, failed, instructions=told, known=besides(run, step))
     work = Work(attempt, context, step.numbered.step.file_path, token=0, apart=True)
     work.own_tries = 1 + len(tries)
-    run.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
     began = datetime.now(UTC)
     before = sandbox.manifest()
-    with tempfile.TemporaryDirectory(dir=run.scratch, prefix="agent-") as private:
-        work.agent = step.agent.run(assignment(run, step, work, Path(private)))
+    work.agent = invoke(run, step, work, replayed=True)
     work.left = sandbox.examine(before, step.numbered.step.file_path)
     verdict = judge(run, step, work, work.agent, work.left)
     duration_ms = round((datetime.now(UTC) - began).total_seconds() * 1000)

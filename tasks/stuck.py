@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from storage.states import CtaKind
+from storage.states import CtaKind, FailureClass
 from tasks.approvals import (
     STUCK_PLACEHOLDER,
     STUCK_PROMPT,
@@ -17,6 +17,8 @@ from tasks.approvals import (
     stuck_options,
 )
 from tasks.breaker import Decision, Failure, decide
+from tasks.budget import overspent
+from tasks.memories import note_answers
 
 if TYPE_CHECKING:
     from storage.ledger import Ledger
@@ -74,6 +76,13 @@ def ask(run: Run, step: PlannedStep, failure_class: str, reason: str) -> str:
     with run.database.transaction() as ledger:
         ledger.require_lease(run.run_id, run.owner)
         tried = tries_of(run, step, ledger)
+        over = None
+        if failure_class == FailureClass.BUDGET_EXCEEDED:
+            over = overspent(
+                run.settings.limits.model_dump(),
+                ledger.spent(run.project_id, run.run_id, step.step_id),
+                ledger.budgets_raised(run.run_id),
+            )
         cta_id = ledger.request_cta(
             run.run_id,
             CtaKind.CHOICE,
@@ -83,7 +92,7 @@ def ask(run: Run, step: PlannedStep, failure_class: str, reason: str) -> str:
             phase_result_id=run.phase_result_id or None,
             prompt=STUCK_PROMPT,
             placeholder=STUCK_PLACEHOLDER,
-            options=stuck_options(),
+            options=stuck_options(over.budget if over else None),
             timeout_s=run.settings.limits.approval_timeout_s,
         )
     logger.warning("%s waits for a person: `greenline inbox` has the question", step.name)
@@ -114,6 +123,7 @@ def position(run: Run, step: PlannedStep) -> Position:
     with run.database.transaction() as ledger:
         failures = tries_of(run, step, ledger)
         rows = ledger.ctas_of_step(run.run_id, step.step_id)
+        note_answers(run, step, ledger, rows)
     decision = None
     if failures:
         limits = run.settings.limits

@@ -4,7 +4,8 @@ A `Ledger` takes a SQLAlchemy session and is had from `Database.transaction`. Wh
 by subject: `plan` (project … step), `runs` (runs, workstreams, errors), `attempts` and
 `attempt_history`, `evidence` (verifications, deliveries), `deliveries` (what became of them),
 `phases` (feature runs, phases, work stages), `agents` (sandboxes, invocations, tool calls), `locks`
-(leases of runs, locks of files) and `recovery` (taking up what was cut off). What it returns are
+(leases of runs, locks of files), `memories` (what later steps are told), `recovery` (taking up what
+was cut off) and `tool_results` (what read-only tools said a moment ago). What it returns are
 identifiers and plain dictionaries that outlive the transaction (`storage.rows`).
 """
 
@@ -16,13 +17,16 @@ from storage.ledger.ctas import Ctas
 from storage.ledger.deliveries import Deliveries
 from storage.ledger.evidence import Evidence
 from storage.ledger.locks import Locks
+from storage.ledger.memories import Memories
 from storage.ledger.phases import Phases
 from storage.ledger.reading import Reading
 from storage.ledger.recovery import Recovery
 from storage.ledger.rollbacks import Rollbacks
+from storage.ledger.tool_results import ToolResults
 
 
 class Ledger(
-    Ctas, Rollbacks, Recovery, Locks, Attempts, Evidence, Deliveries, Phases, Agents, Reading
-):
+    Ctas, Rollbacks, Recovery, Locks, Attempts, Evidence, Deliveries, Phases, Agents, Memories,
+    ToolResults, Reading,
+):  # fmt: skip
     """The ledger within one transaction. Nothing of it is kept unless the transaction commits."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from storage import models
+from storage import models, queries
 from storage.exceptions import InputError
 from storage.ledger.base import Base, one_of
 from storage.states import (
@@ -135,14 +135,15 @@ class Agents(Base):
     def record_invocation(self, **fields: Unpack[InvocationFields]) -> str:
         """Record one agent process or conversation with a model; return its id.
 
-        What was not measured is left out. Recording it again (with its `id`) changes nothing.
+        What was not measured is left out. Recorded again (with its `id`), what is given then holds:
+        while it is under way more and more is known of it.
 
         Raises:
             InputError: an agent type or finish reason that does not exist.
         """
         one_of(AgentType, fields["agent_type"], "agent_type")
         _check_finish(fields)
-        return self._add(models.agent_invocations, fields)
+        return self._add(models.agent_invocations, fields, renew=True)
 
     def record_agent_steps(self, invocation_id: str, steps: Iterable[AgentStepFields]) -> list[str]:
         """Record the model requests of an invocation, each once; return their ids in order.
@@ -175,17 +176,51 @@ class Agents(Base):
             self._add(models.tool_calls, row, key=("invocation_id", "tool_call_id"))
         return len(rows)
 
-    def _add(self, table: Table, fields: Mapping[str, Any], key: tuple[str, ...] = ("id",)) -> str:
-        """Insert a row unless one with its key is there; return its id."""
+    def metered_usage(self, attempt_id: int) -> dict[str, Any] | None:
+        """Return what an attempt used by its model requests so far, as `token_usage` has it.
+
+        None: none was metered. What is not known of one of them is not known of all.
+        """
+        rows = queries.metered_usage(self._driver, attempt_id)
+        return dict(rows[0]) if rows else None
+
+    def record_tool_output(
+        self, invocation_id: str, tool_call_id: str, output: Any, output_type: str
+    ) -> None:
+        """Note what a tool said, which is known later than that it was called.
+
+        Nothing happens where the call is not known: the agent made it up.
+
+        Raises:
+            InputError: an output type that does not exist.
+        """
+        calls = models.tool_calls
+        one_of(ToolOutputType, output_type, "output_type")
+        self.session.execute(
+            update(calls)
+            .where(calls.c.invocation_id == invocation_id, calls.c.tool_call_id == tool_call_id)
+            .values(output=clean_json(output), output_type=output_type)
+        )
+
+    def _add(
+        self,
+        table: Table,
+        fields: Mapping[str, Any],
+        key: tuple[str, ...] = ("id",),
+        *,
+        renew: bool = False,
+    ) -> str:
+        """Insert a row; one with its key that is there stays, or is renewed; return its id."""
         if unknown := sorted(fields.keys() - table.c.keys()):
             raise InputError(f"{table.name} has no {', '.join(unknown)}")
         values = {name: clean_json(value) for name, value in fields.items()}
-        made = self._scalar(
-            insert(table)
-            .values(values)
-            .on_conflict_do_nothing(index_elements=list(key))
-            .returning(table.c.id)
-        )
+        adding = insert(table).values(values)
+        new = {name: value for name, value in values.items() if name not in key}
+        if renew and new:
+            adding = adding.on_conflict_do_update(index_elements=list(key), set_=new)
+        else:
+            adding = adding.on_conflict_do_nothing(index_elements=list(key))
+        made = self._scalar(adding.returning(table.c.id))
         if made is None:
             same = [table.c[name] == values[name] for name in key]
             made = self._scalar(select(table.c.id).where(*same))

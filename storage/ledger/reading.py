@@ -29,6 +29,10 @@ class Reading(Base):
         """Return tokens and USD used so far by budget: step, run and project-week."""
         return queries.spent(self._driver, project_id, run_id, step_id)
 
+    def budgets_raised(self, run_id: str) -> dict[str, int]:
+        """Return how often people let a run spend as much again, by budget."""
+        return queries.budgets_raised(self._driver, run_id)
+
     def find_subtask(self, subtask: int | str) -> SubtaskDetails | None:
         """Return the stored subtask with that id, or the latest one with that key."""
         return queries.find_subtask(self._driver, subtask)

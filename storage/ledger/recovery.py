@@ -195,6 +195,7 @@ class Recovery(Attempts, Agents):
                     failure_class=failure_class,
                     error=reason,
                     signature=f"{failure_class}:interrupted",
+                    token_usage=self.metered_usage(attempt["id"]),
                 )
             )
             workstream = self.get_workstream(attempt["ws_id"])

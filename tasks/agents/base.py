@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.git import Git
+    from tasks.metering.endpoint import Endpoint
     from tasks.plan.model import FeaturePlan, Replay
     from tasks.repository import UserRepository
 
@@ -35,6 +36,9 @@ class Assignment:
         timeout_s: wall-clock limit in seconds.
         private: a folder outside the worktree for its HOME and what it exchanges with Greenline;
             made and removed by whoever asks.
+        base_url: where it reaches its model, ending in `/v1`: the metering proxy; None: no model
+            is configured.
+        left_out: what did not fit into the prompt, as phrases that name the files.
         replay: the plan's entry for this attempt, for the `replay` agent.
         plan_dir: the folder of the plan's file.
         git: Greenline's clone of the project.
@@ -50,6 +54,8 @@ class Assignment:
     context_files: tuple[str, ...]
     timeout_s: float
     private: Path
+    base_url: str | None = None
+    left_out: tuple[str, ...] = ()
     replay: Replay | None = None
     plan_dir: Path | None = None
     git: Git | None = None
@@ -57,13 +63,23 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a model was used for; None is not measured, which is not zero."""
+    """What a model was used for; None is not measured, which is not zero.
+
+    Attributes:
+        model: which one.
+        input_tokens: all that went in, from a cache too.
+        output_tokens: all that came out.
+        cache_read_tokens: of the input, what a cache had.
+        cost_usd: what the agent says that it cost.
+        cost_computed: what it cost by the price table.
+    """
 
     model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
     cost_usd: float | None = None
+    cost_computed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,8 @@ class AgentResult:
         failure_class: what that would fail an attempt as when nothing usable is left in the
             worktree; None when nothing speaks against the agent.
         leftovers: processes that it left behind; they were killed.
-        tool_calls: its uses of tools, where its protocol tells them.
+        tool_calls: its uses of tools, where its protocol tells them and nobody metered them.
+        reported: what it says of its usage itself, where that was metered.
     """
 
     exit_code: int | None
@@ -106,6 +123,7 @@ class AgentResult:
     failure_class: str | None
     leftovers: int
     tool_calls: tuple[ToolCall, ...] = ()
+    reported: Usage | None = None
 
 
 class Agent(Protocol):
@@ -113,6 +131,8 @@ class Agent(Protocol):
 
     name: str
     adapter: str
+    endpoint: Endpoint | None
+    """Where its model is; None: it has none that Greenline could meter."""
 
     def describe(self) -> dict[str, Any]:
         """The settings as a document for the ledger; holds no secret."""

@@ -41,6 +41,8 @@ class CommandAgent:
         self.name = settings.name
         self.command = settings.command
         self.passing = settings.env
+        self.endpoint = settings.endpoint
+        self.model = settings.model
 
     def describe(self) -> dict[str, Any]:
         """The command and the names (not the values) of the variables it is given."""
@@ -49,6 +51,8 @@ class CommandAgent:
             "adapter": self.adapter,
             "command": list(self.command),
             "env": list(self.passing),
+            **({"model": self.model} if self.model else {}),
+            **({"base_url": self.endpoint.base_url} if self.endpoint else {}),
         }
 
     def fingerprint(self) -> str:
@@ -76,6 +80,8 @@ class CommandAgent:
             found = True  # relative to the worktree, where a set-up command may make it
         else:
             found = shutil.which(program, path=scrubbed_env(plan_dir)["PATH"]) is not None
+        if self.endpoint:
+            self.endpoint.require_key(self.name)
         if not found:
             raise InputError(
                 f"agent {self.name!r}: the program {program!r} is not there; give one that is on "
@@ -101,6 +107,7 @@ class CommandAgent:
                 "GREENLINE_ATTEMPT_NO": str(assignment.attempt_no),
                 "GREENLINE_CONTEXT_FILES": json.dumps(list(assignment.context_files)),
                 "GREENLINE_USAGE_FILE": str(usage_file),
+                **({"GREENLINE_BASE_URL": assignment.base_url} if assignment.base_url else {}),
             },
         )
         try:

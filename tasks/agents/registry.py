@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storage.exceptions import InputError
+from tasks.agents.acp import AcpAgent
+from tasks.agents.aider import AiderAgent
+from tasks.agents.claude import ClaudeAgent
+from tasks.agents.codex import CodexAgent
 from tasks.agents.command import CommandAgent
+from tasks.agents.direct import DirectAgent
 from tasks.agents.replay import ReplayAgent
 
 if TYPE_CHECKING:
@@ -15,7 +20,12 @@ if TYPE_CHECKING:
     from tasks.config import AgentSettings, Settings
 
 ADAPTERS: Mapping[str, Callable[[AgentSettings], Agent]] = {
+    "acp": AcpAgent,
+    "aider": AiderAgent,
+    "claude": ClaudeAgent,
+    "codex": CodexAgent,
     "command": CommandAgent,
+    "direct": DirectAgent,
     "replay": ReplayAgent,
 }
 

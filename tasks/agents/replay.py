@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tasks.agents.base import Assignment
     from tasks.config import AgentSettings
+    from tasks.metering.endpoint import Endpoint
     from tasks.plan.model import FeaturePlan, Replay
     from tasks.repository import UserRepository
 
@@ -37,6 +38,7 @@ class ReplayAgent:
     """Plays a plan's `replay` entries; uses no model and starts no program."""
 
     adapter = "replay"
+    endpoint: Endpoint | None = None
 
     def __init__(self, settings: AgentSettings) -> None:
         self.name = settings.name

@@ -15,7 +15,6 @@ from tasks.config.environment import overlay
 from tasks.config.model import (
     ADAPTERS,
     FILE_NAME,
-    LATER_ADAPTERS,
     AgentSection,
     AgentSettings,
     Delivery,
@@ -24,7 +23,6 @@ from tasks.config.model import (
     Roles,
     Settings,
     agent_problem,
-    no_adapter,
 )
 from tasks.problems import DocumentError, Location, Problem, known_keys, path_of, problems_of
 
@@ -51,6 +49,7 @@ _NUMBERS = (
     "timeout_s",
     "attempts",
     "agent_timeout_s",
+    "context_tokens",
     "approval_timeout_s",
     "transient",
     *_BUDGETS,
@@ -151,15 +150,6 @@ def _limits_moved_down(data: dict[str, Any]) -> Iterator[tuple[Location, str]]:
 
 def _not_available(data: dict[str, Any]) -> Iterator[tuple[Location, str]]:
     """Take out and yield what the design has and this version has not."""
-    agents, roles = data.get("agents"), data.get("roles")
-    players = set(roles.values()) if isinstance(roles, dict) else set()
-    if isinstance(agents, dict):
-        for name, section in list(agents.items()):
-            adapter = section.get("adapter") if isinstance(section, dict) else None
-            if adapter in LATER_ADAPTERS:
-                del agents[name]  # who plays no role does no harm
-                if name in players:
-                    yield ("agents", name, "adapter"), no_adapter(str(adapter))
     for section, key, value, instead in (
         ("delivery", "mode", "pull-request", '"branch" or "merge"'),
     ):
@@ -181,7 +171,7 @@ def _agent_problems(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
                 ("agents", name),
                 "is no name for an agent: use letters, digits, '-', '_' and '.', at most 64",
             )
-        elif name in {*ADAPTERS, *LATER_ADAPTERS} and adapter != name:
+        elif name in ADAPTERS and adapter != name:
             yield (
                 ("agents", name),
                 f"'{name}' is an adapter's name, so an agent of another adapter needs another name",

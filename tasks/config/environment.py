@@ -100,15 +100,18 @@ def _place(
 
 def _agent_place(name: str, data: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
     """Return the agent's setting that `<AGENT>_<KEY>` names; a new agent gets a lower-case name."""
-    agent, _, key = name.rpartition("_")
-    if not agent or key.lower() not in keys:
+    # Both may have underscores: the longest key that the name ends with is meant.
+    ends = [key for key in keys if name.endswith(f"_{key.upper()}")]
+    key = max(ends, key=len, default="")
+    agent = name.removesuffix(f"_{key.upper()}")
+    if not agent or not key:
         endings = ", ".join(f"{PREFIX}AGENTS_<NAME>_{each.upper()}" for each in keys)
         raise ValueError(f"names no setting of an agent; known here: {endings}")
     agents = data.get("agents")
     for existing in agents if isinstance(agents, Mapping) else ():
         if re.sub(r"[^A-Z0-9]", "_", str(existing).upper()) == agent:
-            return ("agents", str(existing), key.lower())
-    return ("agents", agent.lower(), key.lower())
+            return ("agents", str(existing), key)
+    return ("agents", agent.lower(), key)
 
 
 def _list(text: str) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,16 +19,42 @@ from pydantic import (
 
 from storage.exceptions import InputError
 from tasks.config.commands import command_problem
+from tasks.metering.endpoint import Endpoint, Provider, provider_of
 from tasks.plan.model import AssignedTo
 from tasks.problems import did_you_mean, received
 
 FILE_NAME = "greenline.toml"
 
-ADAPTERS: dict[str, tuple[str, ...]] = {"command": ("command", "env"), "replay": ()}
+_MODEL = ("model", "base_url", "api_key_env")
+_SPEAKS: dict[str, Provider] = {"claude": "anthropic", "codex": "openai"}
+ADAPTERS: dict[str, tuple[str, ...]] = {
+    "aider": ("command", "env", *_MODEL, "api"),
+    "claude": ("command", "env", *_MODEL),
+    "codex": ("command", "env", *_MODEL),
+    "acp": ("command", "env", *_MODEL, "api"),
+    "direct": (*_MODEL, "api"),
+    "command": ("command", "env", *_MODEL),
+    "replay": (),
+}
 """The adapters there are, each with the settings it takes."""
 
-LATER_ADAPTERS = ("aider", "claude", "codex", "acp", "direct")
-"""Adapters that the design names and this version does not have."""
+NEEDED: dict[str, tuple[str, ...]] = {
+    "aider": ("model",),
+    "acp": ("command", "model"),
+    "direct": ("model",),
+    "command": ("command",),
+}
+"""What an adapter cannot do without; one that is not here needs no settings at all."""
+
+_EXAMPLES = {
+    "command": "the program and its arguments as a list, such as",
+    "model": "the model's name as its provider has it, such as",
+}
+_FOR_EXAMPLE = {
+    ("acp", "command"): '["opencode", "acp"]',
+    ("command", "command"): '["python", "tools/agent.py"]',
+    ("aider", "model"): '"openai/gpt-5"',
+}
 
 _TEN_YEARS_S = 315_360_000
 
@@ -55,10 +82,8 @@ Budget = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
 
 def no_adapter(name: str) -> str:
-    """Say that an adapter does not exist, or not yet."""
+    """Say that an adapter does not exist."""
     there = ", ".join(ADAPTERS)
-    if name in LATER_ADAPTERS:
-        return f"the adapter '{name}' is not available in this version; there are: {there}"
     return f"there is no adapter '{name}'{did_you_mean(name, list(ADAPTERS))}; there are: {there}"
 
 
@@ -69,15 +94,14 @@ def agent_problem(name: str, agents: list[str]) -> str | None:
         name: the name somebody gave.
         agents: the agents that the settings define.
     """
-    plain = [adapter for adapter, takes in ADAPTERS.items() if not takes]
+    plain = [adapter for adapter in ADAPTERS if adapter not in NEEDED]
     if name in agents or name in plain:
         return None
-    if name in LATER_ADAPTERS:
-        return no_adapter(name)
     if name in ADAPTERS:
+        needs = " and ".join(f"`{key}`" for key in NEEDED[name])
         return (
             f"the adapter '{name}' needs settings: write a section [agents.<name>] with "
-            f'adapter = "{name}" and give its name'
+            f'adapter = "{name}" and {needs}, and give its name'
         )
     there = list(dict.fromkeys([*agents, *plain]))
     return f"there is no agent '{name}'{did_you_mean(name, there)}; there are: {', '.join(there)}"
@@ -133,14 +157,30 @@ class AgentSettings:
     Attributes:
         name: what the agent is called.
         adapter: how it is run; one of ADAPTERS.
-        command: the program and its arguments; empty unless the adapter is `command`.
+        command: the program and its arguments; empty: the adapter's own program.
         env: names of variables of the user's environment that it is given.
+        model: the model's name as its provider has it; None: the program's own choice.
+        base_url: the address of the model's API; None: the provider's own.
+        api_key_env: the variable of the user's environment that holds the key for it.
+        api: whose API is spoken; None: what the adapter, the address or the model's name says.
     """
 
     name: str
     adapter: str
     command: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    api: Provider | None = None
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where its model is; None: it has none that Greenline knows of."""
+        if self.base_url is None and self.adapter in {"command", "replay"}:
+            return None
+        provider = self.api or _SPEAKS.get(self.adapter) or provider_of(self.model, self.base_url)
+        return Endpoint.of(provider, self.base_url, self.api_key_env)
 
 
 class AgentSection(_Section):
@@ -148,10 +188,25 @@ class AgentSection(_Section):
 
     adapter: str = Field(description=f"How it is run; one of: {', '.join(ADAPTERS)}.")
     command: tuple[str, ...] = Field(
-        default=(), description="The program and its arguments, as a list."
+        default=(),
+        description="The program and its arguments, as a list; default: the adapter's own program.",
     )
     env: tuple[str, ...] = Field(
         default=(), description="Names of variables of your environment that it is given."
+    )
+    model: Text | None = Field(default=None, description="The model's name as its provider has it.")
+    base_url: Text | None = Field(
+        default=None,
+        description="Address of the model's API; default: OpenAI's, or Anthropic's for its models.",
+    )
+    api_key_env: str | None = Field(
+        default=None,
+        description="Name of the variable of your environment that holds the key for it; default: "
+        "OPENAI_API_KEY or ANTHROPIC_API_KEY, and none with a `base_url` of your own.",
+    )
+    api: Literal["openai", "anthropic"] | None = Field(
+        default=None,
+        description="Whose API is spoken, where neither address nor model's name says it.",
     )
 
     @field_validator("adapter")
@@ -183,19 +238,49 @@ class AgentSection(_Section):
                 raise ValueError(f"'{name}' is Greenline's own and never passed on to an agent")
         return names
 
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_one(cls, url: str | None) -> str | None:
+        parts = urlsplit(url) if url is not None else None
+        if parts is not None and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError(
+                f"{received(url)} is no address of an API: such as 'https://api.openai.com/v1'"
+            )
+        if parts is not None and (parts.password or parts.username):
+            raise ValueError("holds a password: name the variable that holds it as `api_key_env`")
+        return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _api_key_env_is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not _VARIABLE.fullmatch(name):
+            raise ValueError(
+                f"{received(name)[:12]}… is no variable's name: the key itself has no place here, "
+                "name the variable that holds it, such as 'OPENAI_API_KEY'"
+            )
+        return name
+
     @model_validator(mode="after")
     def _settings_fit_the_adapter(self) -> AgentSection:
         known = ADAPTERS[self.adapter]
-        unused = sorted(self.model_fields_set - {"adapter", *known})
+        # What a recorded run has of every agent, not set as it is, is nothing anybody gave.
+        given = {key for key in self.model_fields_set if getattr(self, key) not in (None, ())}
+        unused = sorted(given - {"adapter", *known})
         if unused:
             takes = ", ".join(known) or "no further settings"
             raise ValueError(
                 f"the adapter '{self.adapter}' takes no `{unused[0]}`; it takes: {takes}"
             )
-        if self.adapter == "command" and not self.command:
+        for key in NEEDED.get(self.adapter, ()):
+            if not getattr(self, key):
+                example = _FOR_EXAMPLE.get((self.adapter, key), '"claude-sonnet-4-5"')
+                raise ValueError(
+                    f"the adapter '{self.adapter}' needs `{key}`: {_EXAMPLES[key]} {example}"
+                )
+        if self.api_key_env in self.env:
             raise ValueError(
-                "the adapter 'command' needs `command`: the program and its arguments as a list, "
-                'such as ["python", "tools/agent.py"]'
+                f"'{self.api_key_env}' is the model's key, which the agent does not get to see: "
+                "take it out of `env`"
             )
         return self
 
@@ -217,6 +302,9 @@ class Limits(_Section):
     attempts: Count = Field(default=3, ge=1, description="Attempts that an agent gets at a step.")
     agent_timeout_s: Seconds = Field(
         default=1800, description="Longest time of one agent, in seconds."
+    )
+    context_tokens: Count = Field(
+        default=100_000, ge=2_000, description="Tokens that an agent's prompt may have."
     )
     transient: Count = Field(
         default=10, ge=0, description="How many transient failures of a step are waited out."
@@ -282,7 +370,7 @@ class Settings(_Section):
         """
         section = self.agents.get(name)
         if section is not None:
-            return AgentSettings(name, section.adapter, section.command, section.env)
+            return AgentSettings(name, **section.model_dump())
         problem = agent_problem(name, list(self.agents))
         if problem:
             raise InputError(problem)

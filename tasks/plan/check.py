@@ -6,15 +6,16 @@ import itertools
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tasks.plan.model import FeaturePlan, PlanError, Step, Subtask
 from tasks.problems import Location, Problem, path_of
 
+if TYPE_CHECKING:
+    from tasks.skills import Skills
+
 MOST_STEPS = 3
 """A subtask should need at most this many steps."""
-
-_NO_SKILLS = "skills are not available in this version: put what it says into the instructions"
 
 MOST_LINKS = 40
 """As many symlinks are followed for one path; Linux follows no more either (path_resolution(7))."""
@@ -59,11 +60,12 @@ def check_plan_against_repository(
 
     Raises:
         PlanError: a step's file is a folder, lies under a file or a symlink or is one, a context
-            file is a symlink that leaves the repository, or a step names a skill, which this
-            version cannot use; all such problems are in it.
+            file is a symlink that leaves the repository, or a step names a skill that is not in
+            reach or gives it values that it does not take; all such problems are in it.
     """
     problems: list[Problem] = []
     warnings: list[PlanWarning] = []
+    skills: Skills | None = None
     before = _keys_before(plan)
     files_of = {
         s.key: {step.file_path for step in (*s.steps, *s.integration)} for s in plan.subtasks
@@ -76,7 +78,11 @@ def check_plan_against_repository(
             if target:
                 problems.append(Problem(path_of((*location, "file_path")), target))
             if step.skill is not None:
-                problems.append(Problem(path_of((*location, "skill")), _NO_SKILLS))
+                skills = skills or _skills_in_reach(repository)
+                problems.extend(
+                    Problem(path_of((*location, "skill", *place)), message)
+                    for place, message in skills.problems(step.skill.name, step.skill.parameters)
+                )
             for index, path in enumerate(step.context_files):
                 where = path_of((*location, "context_files", index))
                 problem, warning = _context_findings(path, repository, made)
@@ -87,6 +93,16 @@ def check_plan_against_repository(
     if problems:
         raise PlanError(f"feature plan '{plan.feature}'", problems)
     return [*warnings, *_shared_file_warnings(plan, before)]
+
+
+def _skills_in_reach(repository: CommittedTree) -> Skills:
+    """Return the skills that a step can name: the person's, Greenline's and the commit's own."""
+    from storage.home import Home  # noqa: PLC0415 - few plans name skills
+    from tasks.repository import CommitTree  # noqa: PLC0415
+    from tasks.skills import skills_of_commit  # noqa: PLC0415 - it reads documents as plans do
+
+    commit = repository if isinstance(repository, CommitTree) else None
+    return skills_of_commit(commit, Home.current().path)
 
 
 def _placed_subtasks(plan: FeaturePlan) -> Iterator[tuple[Location, Subtask]]:

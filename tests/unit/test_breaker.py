@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 
 from storage.states import TRANSIENT, FailureClass
 from tasks.breaker import (
-    BUDGETS,
     HOPELESS,
     LONGEST_WAIT_S,
     PASSING,
     Failure,
     backoff_s,
     decide,
-    overspent,
 )
 
 OWN, TRANSIENT_ONE = Failure("not_green", ""), Failure("rate_limited", "t", diff="d")
@@ -171,18 +169,3 @@ def test_whatever_happened_the_decision_keeps_to_the_bounds(failures, attempts, 
         assert last in own_failures or len(failures) - len(own_failures) < transient
     if decision.wait_s:
         assert decision.retry and last.failure_class in PASSING
-
-
-NOTHING = dict.fromkeys(BUDGETS, 0.0)
-
-
-@pytest.mark.parametrize("budget", BUDGETS)
-def test_a_budget_that_is_used_up_is_named(budget):
-    assert overspent({budget: 10}, NOTHING) is None
-    assert overspent({budget: 10}, NOTHING | {budget: 9.9}) is None
-    told = overspent({budget: 10}, NOTHING | {budget: 10.0})
-    assert told is not None and budget in told
-
-
-def test_a_budget_that_is_not_set_stops_nothing():
-    assert overspent({}, dict.fromkeys(BUDGETS, 1e12)) is None

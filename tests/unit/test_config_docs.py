@@ -55,8 +55,12 @@ def test_every_key_of_every_section_is_there_with_its_default():
         "adapter",
         "command",
         "env",
+        "model",
+        "base_url",
+        "api_key_env",
+        "api",
     }
-    assert len(told) == 3
+    assert len(told) == 7
 
 
 _EXAMPLES = {
@@ -66,6 +70,9 @@ _EXAMPLES = {
     "adapter": "command",
     "TaraAider": "replay",
     "DevonAider": "replay",
+    "base_url": "https://models.example/v1",
+    "api_key_env": "A_KEY",
+    "context_tokens": 7000,
 }
 
 
@@ -78,7 +85,7 @@ def test_each_variable_sets_its_key_to_a_value_of_the_kind_that_is_told(
     elif kind.startswith("`"):
         value = json.loads(kind.split(" or ")[-1].strip("`"))
     elif "number" in kind:
-        value = 7
+        value = _EXAMPLES.get(key, 7)
     elif kind == "true or false":
         value = default == "`false`"
     else:
@@ -86,10 +93,13 @@ def test_each_variable_sets_its_key_to_a_value_of_the_kind_that_is_told(
     written = json.dumps(value) if isinstance(value, list) else str(value)
     environ = {variable.replace("<NAME>", "MINE"): written}
     if section.startswith("agents"):
-        environ = {
-            "GREENLINE_AGENTS_MINE_ADAPTER": "command",
+        environ = {  # an adapter that takes each of the keys
+            "GREENLINE_AGENTS_MINE_ADAPTER": "acp",
             "GREENLINE_AGENTS_MINE_COMMAND": '["x"]',
+            "GREENLINE_AGENTS_MINE_MODEL": "m",
         } | environ
+        if key == "adapter":
+            del environ["GREENLINE_AGENTS_MINE_MODEL"]
     if key == "full_suite":
         environ["GREENLINE_PROJECT_TEST_FILES"] = "run {files} {report}"
     settings = load_settings(None, "greenline.toml", environ).model_dump(mode="json", by_alias=True)

@@ -176,8 +176,25 @@ def test_an_early_implementation_step_before_more_tests_is_pointed_out():
     assert not any("say `expect: green`" in s for s in warnings(a=(steps, ())))
 
 
-def test_a_skill_is_refused_and_not_ignored():
-    """This version cannot use skills; a step that names one would be done without it."""
-    (problem,) = refusal(step(skill={"name": "tidy"})).problems
-    assert problem.path == "tasks[0].subtasks[0].steps[0].skill"
-    assert "not available in this version" in problem.message
+@pytest.fixture
+def no_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("GREENLINE_HOME", str(tmp_path / "none"))
+
+
+def test_a_skill_that_comes_with_greenline_can_be_named(no_home):
+    assert warnings(a=([step(skill={"name": "hello-world"})], ())) == []
+
+
+@pytest.mark.parametrize(
+    ("skill", "place", "named"),
+    [
+        ({"name": "helo-world"}, "name", "did you mean 'hello-world'?"),
+        ({"name": "characterise"}, "parameters.subject", "is missing"),
+        ({"name": "hello-world", "parameters": {"who": 1}}, "parameters.who", "must be text"),
+        ({"name": "hello-world", "parameters": {"whom": "x"}}, "parameters.whom", "unknown"),
+    ],
+)
+def test_a_skill_that_cannot_be_used_so_is_found_before_the_run(no_home, skill, place, named):
+    (problem,) = refusal(step(skill=skill)).problems
+    assert problem.path == f"tasks[0].subtasks[0].steps[0].skill.{place}"
+    assert named in problem.message
