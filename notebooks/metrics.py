@@ -30,7 +30,7 @@ def _():
     from analytics.report.render import render_html, render_markdown
     from analytics.report.weeks import window_of
     from analytics.velocity import Baseline
-    from analytics.warehouse import FACTS
+    from analytics.warehouse import FACTS, refresh
 
     return (
         Baseline,
@@ -44,6 +44,7 @@ def _():
         definitions,
         mo,
         os,
+        refresh,
         render_html,
         render_markdown,
         report_for,
@@ -63,13 +64,30 @@ def _(mo):
 
 
 @app.cell
-def _(Path, active_weeks, connect, mo, os):
+def _(Path, connect, mo, os):
     given = mo.cli_args()
-    home = Path(os.environ.get("GREENLINE_HOME") or Path.home() / ".greenline")
-    named = given.get("logs") or os.environ.get("GREENLINE_EXPORTS")
-    connection = connect(str(named or home / "exports"))
+    _home = Path(os.environ.get("GREENLINE_HOME") or Path.home() / ".greenline")
+    _named = given.get("logs") or os.environ.get("GREENLINE_EXPORTS")
+    exports = str(_named or _home / "exports")
+    opened = connect(exports)
+    return exports, given, opened
+
+
+@app.cell
+def _(mo):
+    reread = mo.ui.run_button(label="Read what was exported since")
+    reread
+    return (reread,)
+
+
+@app.cell
+def _(active_weeks, exports, opened, refresh, reread):
+    if reread.value:
+        refresh(opened, exports)
+    # Whatever is shown hangs on this name: it is computed anew after each reading.
+    connection = opened
     weeks = sorted(active_weeks(connection), reverse=True)
-    return connection, given, weeks
+    return connection, weeks
 
 
 @app.cell

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -29,6 +30,10 @@ from storage.embedded import EmbeddedPostgres
 from storage.home import Home
 from storage.rows import AttemptRow
 
+MEMORY = Path("/dev/shm")
+"""Files there are kept in memory: hundreds of databases and clones keep a disk busy for minutes."""
+ROOM = 4 << 30
+"""Bytes that have to be free in memory for the tests' files to lie there."""
 SERVER_VARIABLE = "GREENLINE_TEST_DATABASE_URL"
 OURS = ("GREENLINE_", "PREFECT_")
 
@@ -44,19 +49,41 @@ GIT_ENVIRONMENT = {
 
 MakeRepo = Callable[..., Path]
 
-#: Modules whose tests all look at what one long run left: it is made once, not by each worker.
-TOGETHER = frozenset(
-    f"tests/acceptance/test_{name}.py"
-    for name in (
-        "cheating_agents", "commands", "figures", "going_on", "honest_agents", "inbox", "main_job",
-        "more_cheats", "more_honest_agents", "rollback", "step_replay",
-    )
-)  # fmt: skip
+#: What several tests all look at is made once, not by each worker: who shares it stays together.
+TOGETHER = {
+    **{
+        f"tests/acceptance/test_{module}.py": module
+        for module in (
+            "cheating_agents", "commands", "going_on", "honest_agents", "inbox", "more_cheats",
+            "more_honest_agents", "resume", "rollback", "settings", "step_replay",
+        )
+    },
+    **{f"tests/acceptance/test_{module}.py": "the demo" for module in ("figures", "main_job")},
+    **{
+        f"tests/acceptance/test_{module}.py": "a server of one's own"
+        for module in ("ledger_backup", "own_database")
+    },
+    "tests/integration/test_report.py": "report",
+}  # fmt: skip
+
+
+def _memory() -> str | None:
+    """The folder whose files are kept in memory, None where there is none with room."""
+    if not os.access(MEMORY, os.W_OK):
+        return None
+    free = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+    return str(MEMORY) if free >= ROOM else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have temporary folders in memory, unless somebody says where they are to be."""
+    if config.option.basetemp is None and (memory := _memory()):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Give a worker all tests of a module that is to stay together, others one by one.
+    """Give a worker all tests that are to stay together, others one by one.
 
     The option that xdist has for this (loadgroup) has no effect with pytest 9.2.
     """
@@ -65,8 +92,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 class _Together(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return module if module in TOGETHER else nodeid
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -89,7 +115,7 @@ def ledger_server(_clean_environment: None) -> Iterator[str]:
         yield named
         return
     # Not below pytest's own folder: that is closed to the account that serves the data.
-    folder = Path(tempfile.mkdtemp(prefix="greenline-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="greenline-tests-", dir=_memory()))
     server = EmbeddedPostgres(Home(folder / "home").ensure())
     try:
         url = server.start()

@@ -13,6 +13,29 @@ from storage.exceptions import InputError
 if TYPE_CHECKING:
     from analytics.metrics import MetricValue
 
+# Options of every command that computes figures.
+ComparedWith = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        help="What velocity is measured against: a period (2026-W30..2026-W35) or the stated "
+        "median time of a subtask (90m, 2h).",
+    ),
+]
+Project = Annotated[
+    str | None,
+    typer.Option("--project", help="A project's name.", show_default="this folder's, else all"),
+]
+Logs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Read these exports alone, a folder or an address on object storage; no ledger "
+        "is needed.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
 FEW = 20
 """Below so many cases a rate says little."""
 
@@ -38,28 +61,10 @@ def metrics(
         list[str] | None,
         typer.Option("--metric", "-m", help="This metric only; can be given several times."),
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="What velocity is measured against: a period (2026-W30..2026-W35) or the stated "
-            "median time of a subtask (90m, 2h)."
-        ),
-    ] = None,
-    project: Annotated[
-        str | None,
-        typer.Option("--project", help="A project's name.", show_default="this folder's, else all"),
-    ] = None,
-    logs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            help="Read these exports alone, a folder or an address on object storage; no ledger "
-            "is needed.",
-        ),
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout.")
-    ] = False,
+    baseline: ComparedWith = None,
+    project: Project = None,
+    logs: Logs = None,
+    json_output: Json = False,
 ) -> None:
     """Print the metrics; docs/metrics.md says what each means.
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from flows.cli.metrics_command import ComparedWith, Json, Logs, Project
 from flows.cli.output import print_json, say
 
 _MARKS: Final = {"bad": "!", "note": "-", "good": "+"}
@@ -30,28 +31,10 @@ def report(
             show_default="reports/WEEK.html in the home",
         ),
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="What velocity is measured against: a period (2026-W30..2026-W35) or the stated "
-            "median time of a subtask (90m, 2h)."
-        ),
-    ] = None,
-    project: Annotated[
-        str | None,
-        typer.Option("--project", help="A project's name.", show_default="this folder's, else all"),
-    ] = None,
-    logs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            help="Read these exports alone, a folder or an address on object storage; no ledger "
-            "is needed.",
-        ),
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout.")
-    ] = False,
+    baseline: ComparedWith = None,
+    project: Project = None,
+    logs: Logs = None,
+    json_output: Json = False,
 ) -> None:
     """Write the weekly report, as HTML and as Markdown.
 

@@ -16,6 +16,26 @@ def greenline(tmp_path_factory):
     command("down")
 
 
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory):
+    """A home in which nothing but one demo is ever run."""
+    command = Greenline(tmp_path_factory.mktemp("demo") / "home")
+    yield command
+    command("down")
+
+
+@pytest.fixture(scope="session")
+def demo(demo_home):
+    """The document of that demo."""
+    return demo_home.json("demo", cwd="/")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Look at the demo as it ended before `test_figures.py` merges it and takes it back."""
+    items.sort(key=lambda item: item.path.name == "test_figures.py")
+
+
 @pytest.fixture
 def make_repository(tmp_path):
     """Make a repository with one commit from a mapping of paths to contents."""

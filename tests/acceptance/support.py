@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ class Greenline:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._ledger = ""
         self.env = {
             key: value
             for key, value in os.environ.items()
@@ -48,19 +50,23 @@ class Greenline:
 
     def sql(self, query):
         """The rows of a query, asked with psycopg as anybody could."""
-        import psycopg
-
-        url = self("ledger", "url").stdout.strip()
-        with psycopg.connect(url) as connection:
+        with self.ledger() as connection:
             return connection.execute(query).fetchall()
 
     def sql_do(self, statement):
         """Change something in the ledger, as anybody could."""
+        with self.ledger() as connection:
+            connection.execute(statement)
+
+    def ledger(self):
+        """A connection to the ledger; where it is, is asked once for as long as it answers there."""
         import psycopg
 
-        url = self("ledger", "url").stdout.strip()
-        with psycopg.connect(url) as connection:
-            connection.execute(statement)
+        if self._ledger:
+            with contextlib.suppress(psycopg.OperationalError):
+                return psycopg.connect(self._ledger)
+        self._ledger = self("ledger", "url").stdout.strip()
+        return psycopg.connect(self._ledger)
 
 
 def write_files(root, files):

@@ -164,7 +164,7 @@ def cheated(greenline, tmp_path_factory):
         )
     )
     (folder / "plan.json").write_text(json.dumps(plan()))
-    root = folder / "project"
+    root = folder / "cheating"
     repo = Repo.init(root, initial_branch="main")
     for key in UNDONE:
         FILES[f"tests/test_{key.replace('-', '_')}.py"] = "from src_a import a\n"
@@ -222,7 +222,7 @@ def test_no_hook_ran_and_no_process_is_left(cheated):
 @pytest.mark.prefect
 def test_each_commit_on_the_branch_changes_the_file_of_its_step_alone(cheated, greenline):
     document = cheated[0]
-    clones = list((greenline.home / "projects").glob("project-*/repo.git"))
+    clones = list((greenline.home / "projects").glob("cheating-*/repo.git"))
     (clone,) = [
         Repo(path) for path in clones if document["branch"] in [str(b) for b in Repo(path).branches]
     ]
@@ -236,7 +236,7 @@ def test_each_commit_on_the_branch_changes_the_file_of_its_step_alone(cheated, g
 @pytest.mark.prefect
 def test_what_a_failed_attempt_left_can_be_looked_at(cheated, greenline):
     (attempt,) = attempts_of(cheated[0], "writes-a-second-file")
-    shown = greenline("step", "diff", attempt["number"], "--project", "project")
+    shown = greenline("step", "diff", attempt["number"], "--project", "cheating")
     assert "+OTHER = 2" in shown.stdout
 
 

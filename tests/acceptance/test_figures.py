@@ -16,18 +16,10 @@ from tests.acceptance.support import Greenline
 pytestmark = pytest.mark.prefect
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
+@pytest.fixture
+def home(demo_home):
     """A home in which nothing but one demo was ever run."""
-    command = Greenline(tmp_path_factory.mktemp("figures") / "home")
-    yield command
-    command("down")
-
-
-@pytest.fixture(scope="module")
-def demo(home):
-    """The document of the demo."""
-    return home.json("demo", cwd="/")
+    return demo_home
 
 
 def measured(home, *words):

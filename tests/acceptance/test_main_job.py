@@ -19,8 +19,9 @@ WRITTEN = [
 
 
 @pytest.fixture(scope="module")
-def demo(greenline):
-    return greenline.json("demo")
+def greenline(demo_home):
+    """The command line in the home of the demo."""
+    return demo_home
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_phases_and_stages_went_in_their_order(demo, greenline):
 
 
 def test_everything_of_the_plan_ends_completed(demo, greenline):
-    """Of this run: other tests leave runs in the same home that wait or were cut off."""
+    """Of this run, whatever else the ledger holds."""
     run_id = demo["run_id"]
     of_run = (
         "FROM runs r JOIN features f ON f.id = r.feature_id JOIN tasks t ON t.feature_id = f.id "

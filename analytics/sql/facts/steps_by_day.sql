@@ -1,5 +1,6 @@
 -- steps_by_day: How many steps ended in which way, by the day of their end and by everything that
--- they may be sliced by. Steps that are open, untried or cancelled are left out.
+-- they may be sliced by. Steps that are open, untried or cancelled are left out. The view
+-- `error_episodes` has those of them that had a failure, by the class of the first one.
 CREATE VIEW steps_by_day AS
 SELECT
     day, project, agent, model, phase, stage, step_type, class, failed_class, outcome,
@@ -12,4 +13,13 @@ SELECT
     list((epoch_us(completed_at) - epoch_us(started_at)) / 1000000) AS seconds
 FROM step_outcomes
 WHERE outcome IN ('completed', 'failed', 'unknown', 'rolled_back')
-GROUP BY ALL
+GROUP BY ALL;
+
+CREATE VIEW error_episodes AS
+SELECT
+    day, project, agent, model, phase, stage, failed_class AS class,
+    CASE WHEN outcome IN ('completed', 'rolled_back') AND NOT was_helped THEN steps ELSE 0 END AS numerator,
+    steps AS denominator,
+    CASE WHEN outcome = 'unknown' THEN steps ELSE 0 END AS unknown
+FROM steps_by_day
+WHERE had_failure

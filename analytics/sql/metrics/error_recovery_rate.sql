@@ -10,10 +10,4 @@
 --   episodes. An episode opens at a step's first failed attempt, has that attempt's class, and
 --   closes when the step ends.
 CREATE VIEW metric_error_recovery_rate AS
-SELECT
-    day, project, agent, model, phase, stage, failed_class AS class,
-    CASE WHEN outcome IN ('completed', 'rolled_back') AND NOT was_helped THEN steps ELSE 0 END AS numerator,
-    steps AS denominator,
-    CASE WHEN outcome = 'unknown' THEN steps ELSE 0 END AS unknown
-FROM steps_by_day
-WHERE had_failure
+FROM error_episodes

@@ -8,11 +8,5 @@
 -- definition: As the error recovery rate, of the episodes that an agent's own failure opened:
 --   every class that is not transient.
 CREATE VIEW metric_error_recovery_rate_own AS
-SELECT
-    day, project, agent, model, phase, stage, failed_class AS class,
-    CASE WHEN outcome IN ('completed', 'rolled_back') AND NOT was_helped THEN steps ELSE 0 END AS numerator,
-    steps AS denominator,
-    CASE WHEN outcome = 'unknown' THEN steps ELSE 0 END AS unknown
-FROM steps_by_day
-WHERE had_failure
-    AND failed_class NOT IN ('rate_limited', 'quota_exhausted', 'infra', 'crashed', 'flaky')
+FROM error_episodes
+WHERE class NOT IN ('rate_limited', 'quota_exhausted', 'infra', 'crashed', 'flaky')
