@@ -100,6 +100,24 @@ class VerificationSummary(TypedDict):
     not_passed: list[dict[str, Any]]
 
 
+class InvocationSummary(TypedDict):
+    """An agent's process or conversation: what it asked of models, and which tools it used."""
+
+    invocation_id: str
+    model: str | None
+    provider: str | None
+    requests: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cost_reported: float | None
+    cost_computed: float | None
+    price_version: str | None
+    started_at: dt.datetime
+    completed_at: dt.datetime | None
+    tool_calls: list[dict[str, Any]]
+
+
 class AttemptDetails(AttemptSummary):
     """Everything about one attempt."""
 
@@ -123,6 +141,7 @@ class AttemptDetails(AttemptSummary):
     assigned_to: str | None
     step_status: str | None
     verifications: list[VerificationSummary]
+    invocations: list[InvocationSummary]
 
 
 class SubtaskDetails(TypedDict):
@@ -268,7 +287,11 @@ def get_attempt(
     if not found:
         return None
     verifications = _fetch(connection, "attempt_verifications", attempt_id=found[0]["attempt_id"])
-    return cast("AttemptDetails", {**found[0], "verifications": verifications})
+    invocations = _fetch(connection, "attempt_invocations", attempt_id=found[0]["attempt_id"])
+    return cast(
+        "AttemptDetails",
+        {**found[0], "verifications": verifications, "invocations": invocations},
+    )
 
 
 def list_ctas(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.output import local, print_table, say, seconds, short
+
+_SHOWN = 100
+"""Characters of a tool's input."""
 
 if TYPE_CHECKING:
     from tasks.rollback import Planned, RolledBack
@@ -88,6 +92,8 @@ def attempt_text(attempt: Mapping[str, Any]) -> str:
         lines += ["", reason]
     for key in ("violations", "undone", "removed", "left_out"):
         lines += [f"{key}: {item}" for item in result.get(key, [])]
+    for invocation in attempt["invocations"]:
+        lines += _invocation_lines(invocation)
     for run in attempt["verifications"]:
         counts = ", ".join(
             f"{run[what]} {what.replace('_', ' ')}"
@@ -100,6 +106,26 @@ def attempt_text(attempt: Mapping[str, Any]) -> str:
         ]
         lines += [f"  {test['outcome']:10} {test['node_id']}" for test in run["not_passed"]]
     return "\n".join(lines)
+
+
+def _invocation_lines(invocation: Mapping[str, Any]) -> list[str]:
+    """Return what an agent asked of its model, and the tools it used in their order."""
+    if not invocation["requests"] and not invocation["tool_calls"]:
+        return []
+    tokens = ", ".join(
+        f"{'unknown' if invocation[key] is None else invocation[key]} {what}"
+        for key, what in (("input_tokens", "in"), ("output_tokens", "out"))
+    )
+    requests = invocation["requests"]
+    asked = f"{requests} request{'s' if requests != 1 else ''}, " if requests else ""
+    lines = ["", f"model {invocation['model'] or 'unknown'}: {asked}tokens {tokens}"]
+    for call in invocation["tool_calls"]:
+        failed = "  failed" if str(call["output_type"] or "").startswith("error") else ""
+        told = json.dumps(call["input"], ensure_ascii=False)
+        lines.append(
+            f"  {call['tool']:14} {told[:_SHOWN]}{'…' if len(told) > _SHOWN else ''}{failed}"
+        )
+    return lines
 
 
 def _fact(value: object) -> str:

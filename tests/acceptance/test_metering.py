@@ -155,6 +155,17 @@ def test_a_missing_key_is_told_before_a_run(ask):
     assert "exit code 2" in str(failed.value) and "MODEL_KEY" in str(failed.value)
 
 
+ONE_TEST = """
+    feature: Talk
+    tasks:
+      - title: t
+        subtasks:
+          - key: a
+            title: A
+            steps:
+              - {step_type: test, assigned_to: TaraAider, file_path: tests/test_new.py,
+                 instructions: Write a test., context_files: []}
+"""
 SECRETS = {
     "OPENAI_API_KEY": "sk-proj-AbCdEfGhIjKlMnOpQrStUvWx0123456789",
     "HUB": "ghp_0123456789abcdefghijABCDEFGHIJ012345",
@@ -186,22 +197,7 @@ def test_no_secret_of_an_agents_output_is_kept(greenline, tmp_path):
     config = tmp_path / "greenline.toml"
     config.write_text(settings(agent, attempts=2))
     plan = tmp_path / "plan.yaml"
-    write_files(
-        tmp_path,
-        {
-            "plan.yaml": """
-            feature: Talk
-            tasks:
-              - title: t
-                subtasks:
-                  - key: a
-                    title: A
-                    steps:
-                      - {step_type: test, assigned_to: TaraAider, file_path: tests/test_new.py,
-                         instructions: Write a test., context_files: []}
-            """
-        },
-    )
+    write_files(tmp_path, {"plan.yaml": ONE_TEST})
     done = greenline(
         "run", plan, "--repo", repository, "--config", config, "--json",
         env={"OWN_SERVICE_TOKEN": SECRETS["OWN_SERVICE_TOKEN"]},
@@ -228,3 +224,50 @@ def test_no_secret_of_an_agents_output_is_kept(greenline, tmp_path):
         searched += 1
         assert not [one for one in hidden if one in content], path
     assert searched > 10
+
+
+DUMPING = """
+    import json, os, urllib.request
+    with open(%r, "w") as file:
+        json.dump(dict(os.environ), file)
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+    request = urllib.request.Request(
+        os.environ["GREENLINE_BASE_URL"] + "/chat/completions", json.dumps(body).encode(),
+        {"content-type": "application/json"},
+    )
+    urllib.request.urlopen(request).read()
+    with open(os.environ["GREENLINE_FILE"], "w") as file:
+        file.write("def test_new():\\n    assert False\\n")
+"""
+CONTRACT = {
+    "PROMPT_FILE", "FILE", "STEP_TYPE", "STEP_ID", "SUBTASK", "ATTEMPT_NO", "CONTEXT_FILES",
+    "USAGE_FILE", "BASE_URL",
+}  # fmt: skip
+
+
+def test_an_agents_environment_holds_no_key_and_nothing_of_greenlines_own(greenline, tmp_path):
+    """The contract's variables and the ordinary ones; its requests are metered all the same."""
+    dumped = tmp_path / "environment.json"
+    write_files(tmp_path, {"agent.py": DUMPING % str(dumped)})
+    repository = build_demo_repository(tmp_path / "sample")
+    plan = tmp_path / "plan.yaml"
+    write_files(tmp_path, {"plan.yaml": ONE_TEST})
+    with ModelServer([Reply(text="hi", usage=USAGE)], api_key=KEY) as server:
+        config = tmp_path / "greenline.toml"
+        made = settings(tmp_path / "agent.py").replace(
+            "[roles]", f'base_url = "{server.url}/v1"\napi_key_env = "MODEL_KEY"\n[roles]'
+        )
+        config.write_text(made)
+        document = greenline.json(
+            "run", plan, "--repo", repository, "--config", config,
+            env={"MODEL_KEY": KEY, "AWS_SECRET_ACCESS_KEY": "abcdefgh12345678"},
+            ok=(1,),  # nothing makes its test pass
+        )  # fmt: skip
+    environment = json.loads(dumped.read_text())
+    own = {name for name in environment if name.startswith(("GREENLINE_", "PREFECT_"))}
+    assert own == {f"GREENLINE_{name}" for name in CONTRACT}
+    assert environment.keys() - own <= {"PATH", "HOME", "LANG", "TERM", "LC_CTYPE", "PWD"}
+    assert KEY not in dumped.read_text()
+    assert environment["GREENLINE_BASE_URL"].startswith("http://127.0.0.1:")
+    (attempt,) = document["steps"][0]["attempts"]
+    assert attempt["token_usage"]["total_tokens"] == EACH
