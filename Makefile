@@ -75,7 +75,7 @@ check: setup ## Lint, types, imports, generated documents and unit tests: before
 	.venv/bin/python -m pytest -q tests/unit $(ARGS)
 
 bench: setup ## Run the benchmarks of the pipeline
-	@set -eu; for benchmark in step_overhead metering parallel thousand_steps; do \
+	@set -eu; for benchmark in step_overhead metering agents parallel thousand_steps; do \
 		.venv/bin/python "benchmarks/$$benchmark.py"; done
 
 bench-analytics: setup ## Measure metrics (ROWS=10000000, beside a bare scan and polars), export and import
