@@ -11,11 +11,12 @@ import asyncio
 import itertools
 import json
 import logging
+import re
 import secrets
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
@@ -58,7 +59,7 @@ _TIMEOUT: Final = httpx.Timeout(connect=10.0, read=900.0, write=60.0, pool=None)
 _LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
 #: Paths that ask no model for an answer and that clients ask for all the same.
-_AROUND: Final = ("/models", "/messages/count_tokens")
+_AROUND: Final = re.compile(r"/models(?:/[\w:@+-][\w.:@+-]*){0,3}|/messages/count_tokens", re.ASCII)
 #: Why nobody needs to ask again in this invocation: it is waited for between attempts.
 _NOT_FOR_NOW: Final = frozenset(
     {FailureClass.INFRA, FailureClass.RATE_LIMITED, FailureClass.QUOTA_EXHAUSTED}
@@ -170,7 +171,7 @@ class Proxy:
         under_way.add(task)  # to its end, streaming included
         task.add_done_callback(under_way.discard)
         path = "/" + request.path_params["path"].rstrip("/")
-        if path in _AROUND or path.startswith("/models/"):
+        if _AROUND.fullmatch(path):
             return await self._around(request, meter, path)
         dialect = dialect_of(path)
         if dialect is None or request.method != "POST":
@@ -224,7 +225,7 @@ class Proxy:
             answer, content = None, b""
             try:
                 answer = await self._send(
-                    "POST", meter, dialect.PATH, dialect.PROVIDER, request.headers, document
+                    "POST", meter, dialect.PATH, dialect.PROVIDER, request, document
                 )
                 if answer.status_code < HTTPStatus.BAD_REQUEST:
                     return answer, None, b""
@@ -314,9 +315,7 @@ class Proxy:
         anthropic = "anthropic-version" in request.headers or path.startswith("/messages")
         provider = "anthropic" if anthropic else "openai"
         try:
-            answer = await self._send(
-                request.method, meter, path, provider, request.headers, document
-            )
+            answer = await self._send(request.method, meter, path, provider, request, document)
             content = await answer.aread()
             await answer.aclose()
         except httpx.HTTPError as error:
@@ -329,12 +328,12 @@ class Proxy:
         meter: Meter,
         path: str,
         provider: str,
-        headers: Mapping[str, str],
+        asked: Request,
         document: dict[str, Any] | None,
     ) -> httpx.Response:
         """Send a request with the real key; the answer's body is still to be read."""
         assert self._client is not None  # noqa: S101 - it is made before the server serves
-        passed = passed_on(headers)
+        passed, query = passed_on(asked.headers), asked.url.query
         passed["accept-encoding"] = "identity"  # what is counted is read on its way
         if key := meter.endpoint.api_key:
             passed |= (
@@ -346,6 +345,8 @@ class Proxy:
             passed.setdefault("anthropic-version", "2023-06-01")
         content = None if document is None else json.dumps(document, ensure_ascii=False).encode()
         url = meter.endpoint.url(path, provider=provider)
+        if query:
+            url += f"?{query}"
         asking = self._client.build_request(method, url, headers=passed, content=content)
         return await self._client.send(asking, stream=True)
 

@@ -100,7 +100,9 @@ class Stream:
         self._text.append(text_of(delta.get("content")))
         self._reasoning.append(text_of(delta.get("reasoning_content") or delta.get("reasoning")))
         for part in objects(delta.get("tool_calls")):
-            call = self._calls.setdefault(int(part.get("index") or 0), {"id": "", "function": {}})
+            place = part.get("index")
+            place = place if isinstance(place, int) else 0
+            call = self._calls.setdefault(place, {"id": "", "function": {}})
             call["id"] = part.get("id") or call["id"]
             function = part.get("function")
             for key in ("name", "arguments"):

@@ -128,7 +128,9 @@ def test_an_address_is_good_for_its_invocation_only(serve):
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", "/files"), ("GET", "/files/f1/content"), ("POST", "/batches"), ("GET", "/messages"),
-     ("POST", "/messages/batches"), ("POST", "/../admin"), ("POST", "/fine_tuning/jobs")],
+     ("POST", "/messages/batches"), ("GET", "/models/../files"),
+     ("GET", "/models/%2e%2e/files"), ("GET", "/models/x%2f..%2f..%2ffiles"),
+     ("GET", "/models/x%3fy"), ("GET", "/models/%23"), ("POST", "/../admin"), ("POST", "/fine_tuning/jobs")],
 )  # fmt: skip
 def test_only_what_asks_a_model_is_passed_on(serve, method, path):
     """Nothing else can be done with a key that is not the agent's."""
