@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage.redaction import hide
+from storage.states import FailureClass
 from tasks.agents.base import AgentResult, Assignment, Usage
 from tasks.budget import has_budgets, overspent
 from tasks.metering.meter import CUT_SHORT, Meter
@@ -90,6 +91,7 @@ def with_meter(result: AgentResult, meter: Meter) -> AgentResult:
             cost_usd=result.usage.cost_usd,
             cost_computed=meter.cost_usd,
         )
+    result = _told_of_length(result, meter)
     refusal = meter.ended_with
     if refusal is None or refusal.failure_class not in CUT_SHORT:
         return replace(result, usage=usage, reported=result.usage)
@@ -100,6 +102,16 @@ def with_meter(result: AgentResult, meter: Meter) -> AgentResult:
         failure_class=str(refusal.failure_class),
         error="; ".join(part for part in (refusal.message, result.error) if part),
     )
+
+
+def _told_of_length(result: AgentResult, meter: Meter) -> AgentResult:
+    """Say that the last answer was cut at its length, which some agents keep quiet about."""
+    last = meter.requests[-1] if meter.requests else None
+    if last is None or last.answered.finish_reason != "length" or result.failure_class:
+        return result
+    said = "the model's last answer was cut at its length limit"
+    error = "; ".join(part for part in (said, result.error) if part)
+    return replace(result, error=error, failure_class=str(FailureClass.AGENT_ERROR))
 
 
 def _assignment(

@@ -7,10 +7,15 @@ file and what changes nothing; opencode is fenced by its own permissions besides
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from storage.exceptions import InputError
 from tasks.agents.base import Assignment, ToolCall, Usage
 from tasks.agents.program import (
     DUMMY_KEY,
@@ -26,6 +31,13 @@ if TYPE_CHECKING:
     from tasks.process import ProcessResult
 
 CLIENT: Final = Path(__file__).with_name("acp_client.py")
+#: What agents take orders from in a repository. It is not there while one works: opencode runs the
+#: plugins in `.opencode` whatever its switches say (1.18), and others have no such switches.
+_ORDERS: Final = (
+    ".opencode", "opencode.json", "opencode.jsonc", ".claude", ".mcp.json", ".agents", ".codex",
+    ".cursor", ".gemini", ".goose", ".goosehints", ".qwen",
+    "AGENTS.md", "CLAUDE.md", "GEMINI.md", "QWEN.md",
+)  # fmt: skip
 _DENIED: Final = ("bash", "task", "webfetch", "websearch", "external_directory", "doom_loop")
 _ALLOWED: Final = ("read", "glob", "grep", "list", "todowrite", "todoread")
 _OFF: Final = (
@@ -39,7 +51,25 @@ class AcpAgent(ProgramAgent):
 
     adapter = "acp"
 
+    @contextmanager
+    def _prepared(self, assignment: Assignment) -> Iterator[list[str]]:
+        """Keep what the repository orders agents to do away from it while it works."""
+        aside = assignment.private / "aside"
+        aside.mkdir(mode=0o700)
+        notes: list[str] = []
+        moved = [name for name in _ORDERS if os.path.lexists(assignment.worktree / name)]
+        try:
+            for name in moved:
+                shutil.move(assignment.worktree / name, aside / name)
+            yield notes
+        finally:
+            for name in moved:
+                if os.path.lexists(aside / name):
+                    notes += _put_back(aside / name, assignment.worktree / name)
+
     def _call(self, assignment: Assignment, home: Path) -> Call:  # noqa: ARG002 - the base's
+        if Path(assignment.file_path).parts[0] in _ORDERS:
+            raise InputError(f"{assignment.file_path} would give the agent orders while it works")
         opencode = Path(self.command[0]).name == "opencode"
         request = {
             "command": [str(self.require_program()), *self.command[1:]],
@@ -157,6 +187,19 @@ def _uses(updates: list[dict[str, Any]]) -> tuple[ToolCall, ...]:
             known = uses.setdefault(str(update.get("toolCallId")), {"name": update.get("title")})
             known |= {key: value for key, value in update.items() if value is not None}
     return tuple(_use(identity, one) for identity, one in uses.items())
+
+
+def _put_back(kept: Path, place: Path) -> list[str]:
+    """Put back what was kept away; what the agent made in its place gives way, and that is told."""
+    notes = []
+    if os.path.lexists(place):
+        notes = [f"it wrote {place.name}, which is not its file; that is gone"]
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+    shutil.move(kept, place)
+    return notes
 
 
 def _error(text: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -149,16 +150,24 @@ class ProgramAgent(ABC):
         try:
             program = str(self.require_program())
             call = self._call(assignment, home)
-            done = run_guarded(
-                call.program or (program, *self.command[1:], *call.arguments),
-                cwd=call.cwd,
-                env=scrubbed_env(home, passing=self.passing, extra=call.env),
-                stdin=call.stdin.encode("utf-8", "surrogateescape"),
-                timeout_s=assignment.timeout_s,
-            )
+            with self._prepared(assignment) as notes:
+                done = run_guarded(
+                    call.program or (program, *self.command[1:], *call.arguments),
+                    cwd=call.cwd,
+                    env=scrubbed_env(home, passing=self.passing, extra=call.env),
+                    stdin=call.stdin.encode("utf-8", "surrogateescape"),
+                    timeout_s=assignment.timeout_s,
+                )
         except (ProgramNotFound, InputError) as error:
             return AgentResult(None, False, 0, Usage(), "", "", str(error), "agent_error", 0)
-        return _result(done, self._heard(done, assignment), assignment.timeout_s)
+        heard = self._heard(done, assignment)
+        heard = replace(heard, notes=(*heard.notes, *notes))
+        return _result(done, heard, assignment.timeout_s)
+
+    @contextmanager
+    def _prepared(self, assignment: Assignment) -> Iterator[list[str]]:  # noqa: ARG002 - for who needs it
+        """Prepare the worktree for the time of the run; yield a list for what is to be told."""
+        yield []
 
     @abstractmethod
     def _call(self, assignment: Assignment, home: Path) -> Call:

@@ -11,6 +11,7 @@ import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from storage.states import FailureClass
 from tasks.metering.dialects import Dialect
 from tasks.metering.requests import Refusal
 
@@ -108,12 +109,18 @@ def status_of(error: Mapping[str, Any]) -> int:
 
 
 def stopped(refusal: Refusal) -> Response:
-    """Answer so that no agent asks again: of all errors they take this one as final (measured)."""
+    """Answer so that no agent asks again: of all errors they take this one as final (measured).
+
+    What the provider said is not quoted: some agents look for words like `rate_limit` in it, and
+    then wait by themselves. The ledger has it.
+    """
+    spent = refusal.failure_class == FailureClass.BUDGET_EXCEEDED
+    why = "the budget is spent" if spent else "the model does not answer for now"
     return error_response(
         402,
-        f"Greenline stopped this invocation: {refusal.message}. Do not try again; end here.",
+        f"Greenline ends this invocation: {why}. Asking again does not help.",
         kind="invalid_request_error",
-        code=refusal.failure_class,
+        code="invocation_ended",
         headers={"x-should-retry": "false"},
     )
 

@@ -37,6 +37,7 @@ def play(move):
         if said["result"]["outcome"]["optionId"] == "y": pathlib.Path(path).write_text(move["content"])
     elif kind in ("fs/write_text_file", "fs/read_text_file", "terminal/create"):
         said = ask(kind, move); update(sessionUpdate="agent_message_chunk", said=said)
+    elif kind == "plant": pathlib.Path(move["path"]).write_text("planted")
     elif kind == "noise": print("not JSON at all", flush=True)
     elif kind == "child": os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
     elif kind == "hang": time.sleep(600)
@@ -176,3 +177,20 @@ def test_what_an_agent_leaves_running_is_killed_and_counted(play):
     result = play({"do": "child"})
     assert (result.failure_class, result.leftovers) == (None, 1)
     assert end_programs_in(play.private) == 0
+
+
+def test_what_a_repository_orders_agents_to_do_is_not_there_while_one_works(play):
+    """It is back afterwards as it was, and what the agent put in its place is told."""
+    (play.worktree / ".opencode/plugin").mkdir(parents=True)
+    (play.worktree / ".opencode/plugin/x.js").write_text("x")
+    (play.worktree / "AGENTS.md").write_text("orders")
+    (play.worktree / "CLAUDE.md").symlink_to("AGENTS.md")
+    result = play(
+        {"do": "fs/read_text_file", "path": str(play.worktree / "AGENTS.md")},
+        {"do": "plant", "path": str(play.worktree / "AGENTS.md")},
+    )
+    assert "read of" in result.error
+    assert (play.worktree / "AGENTS.md").read_text() == "orders"
+    assert (play.worktree / ".opencode/plugin/x.js").read_text() == "x"
+    assert (play.worktree / "CLAUDE.md").is_symlink()
+    assert "it wrote AGENTS.md, which is not its file" in result.error

@@ -35,7 +35,6 @@ CLAUDE = {
     "429": (claude_ended("API Error: Request rejected (429) · This request would exceed your rate limit", api_error_status=429), "rate_limited"),
     "quota": (claude_ended("Credit balance is too low", api_error_status=400), "quota_exhausted"),
     "500": (claude_ended("API Error: 500 Internal server error", api_error_status=500), "infra"),
-    "refused": (claude_ended("API Error: Unable to connect to API (ConnectionRefused)"), "infra"),
     "reset": (claude_ended("API Error: Connection to the API was lost (ECONNRESET)"), "infra"),
     "length": (claude_ended("API Error: Claude's response exceeded the 32000 output token maximum."), "agent_error"),
     "overflow": (claude_ended("Prompt is too long · Remove something", terminal_reason="prompt_too_long"), "context_overflow"),
