@@ -23,8 +23,8 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from flows.demo import DEMO_PLAN, build_demo_repository, demo_settings
+from tests.acceptance.plans_model import PlansModel
 from tests.acceptance.real_agents import KEY, KEY_VARIABLE, PATH, PROGRAMS, in_toml
-from tests.acceptance.scripted import PlansModel
 from tests.acceptance.support import Greenline
 from tests.model_server.server import ModelServer
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from flows.demo import DEMO_PLAN, build_demo_repository, demo_settings
-from tests.acceptance.scripted import USAGE, PlansModel
+from tests.acceptance.plans_model import USAGE, PlansModel
 from tests.acceptance.support import settings, write_files
 from tests.model_server.replies import Delivery, Reply, refuse
 from tests.model_server.server import ModelServer

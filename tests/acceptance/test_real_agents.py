@@ -8,8 +8,8 @@ import sys
 import pytest
 import yaml
 
+from tests.acceptance.plans_model import USAGE, PlansModel
 from tests.acceptance.real_agents import KEY, KEY_VARIABLE, PATH, agents, in_toml
-from tests.acceptance.scripted import USAGE, PlansModel
 from tests.model_server.server import ModelServer
 
 pytestmark = pytest.mark.prefect
