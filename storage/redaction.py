@@ -119,7 +119,10 @@ _LOOKS: Final = (
     ),
     _Looks(
         ("://",),
-        re.compile(r"(?P<before>://[^/\s:@\"']{0,64}:)(?P<secret>[^/\s@\"']{3,})(?=@)"),
+        # `password` is what examples have there, Greenline's own among them.
+        re.compile(
+            r"(?P<before>://[^/\s:@\"']{0,64}:)(?P<secret>(?!password@)[^/\s@\"']{3,})(?=@)"
+        ),
     ),
 )
 

@@ -130,7 +130,7 @@ def again_in(refusal: Refusal, tries: int, now: datetime) -> float | None:
     if tries >= _MOST_TRIES or not passing:
         return None
     said = resets_in(refusal.message, now)
-    wait = 0.5 * 2**tries if said is None else max(said, 0.1)
+    wait = 0.25 * 2**tries if said is None else max(said, 0.1)
     return wait if wait <= _LONGEST_WAIT_S else None
 
 

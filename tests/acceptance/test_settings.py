@@ -210,8 +210,10 @@ def test_what_an_agent_says_it_used_is_in_the_ledger_and_the_unknown_is_null(sho
 
 
 def test_a_budget_that_is_spent_stops_before_the_next_attempt(greenline, tmp_path):
+    """And a person is asked, whatever `on_stuck` says of other failures."""
     project = Project(greenline, tmp_path, rest="[limits]\nrun_tokens = 150\n")
-    document = project.run(sub(before_test="used(input_tokens=100, output_tokens=100)"), ok=(1,))
+    document = project.run(sub(before_test="used(input_tokens=100, output_tokens=100)"), ok=(3,))
+    assert document["pending_cta"] is not None
     assert attempts(document) == [
         ("test", "success", None),
         ("implementation", "failure", "budget_exceeded"),

@@ -66,6 +66,7 @@ def test_what_stands_where_secrets_stand_is_hidden(text, secret):
         "assert token == parse(password=make())",
         "TOKEN_LIMIT = 5; KEY == 3; task-list, sk-learn, desk-top-publishing-of-things",
         "see https://example.org/a:b@c and user@example.org",
+        "give one like postgresql://user:password@host:5432/database",
         "tests/test_key.py::test_the_secret_garden[password-1]",
         "def __init__(self, api_key: str) -> None:",
         "",

@@ -78,7 +78,7 @@ def test_no_body_is_too_strange(body):
 
 
 def test_short_waits_are_sat_out_and_long_ones_are_not():
-    assert again_in(unreachable("gone"), 1, NOW) == 1
+    assert again_in(unreachable("gone"), 1, NOW) == 0.5
     assert again_in(unreachable("gone"), 3, NOW) is None
     assert again_in(refused(429, {"retry-after": "2"}, b""), 1, NOW) == 2
     assert again_in(refused(429, {"retry-after": "60"}, b""), 1, NOW) is None
