@@ -33,6 +33,7 @@ from tasks.run_store import stored_results
 from tasks.skills.in_run import note_skill_started
 from tasks.step_gates import judge
 from tasks.stuck import as_seen, instructions_for, tries_of
+from tasks.tool_cache import ToolCache
 
 logger = logging.getLogger(__name__)
 
@@ -266,6 +267,9 @@ def _accept(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
     if commit != head:
         sandbox.keep_branch()
         sandbox.advance(commit, head)
+        if step.agent.adapter != "replay":  # it is told nothing, so nothing was looked up for it
+            cache = ToolCache(run.database, run.project_id, run.run_id, step.ws_id)
+            cache.invalidate(f"{work.file_path} was written")
     if work.accepted is not None:
         run.line.baseline = run.line.baseline.after(work.accepted)
     logger.info("attempt %d: %s, %s", number, status, verdict.reason)

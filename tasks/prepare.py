@@ -22,6 +22,7 @@ from tasks.config import Settings
 from tasks.flaky import flaky_in_baseline
 from tasks.going_on import Source
 from tasks.leftovers import claim, remove_run_files
+from tasks.metering.prices import Prices
 from tasks.plan import FeaturePlan, check_plan_against_repository, load_plan
 from tasks.project_commands import lacks_pytest, project_tests, require_programs, run_setup
 from tasks.repository import UserRepository
@@ -157,6 +158,8 @@ def check(
     settings.require_test_command()
     for each in role_agents(plan, settings, agent).values():
         each.check(plan, plan_path.parent, repository)
+        if each.endpoint is not None:
+            Prices.current()  # a table that cannot be used is told before anything is begun
     tree = source.tree(repository) if source else repository.tree(base_commit)
     warnings = check_plan_against_repository(plan, tree)
     notes += [*map(str, warnings), *skills_of_commit(tree, Home.current().path).warnings]

@@ -166,6 +166,19 @@ ONE_TEST = """
               - {step_type: test, assigned_to: TaraAider, file_path: tests/test_new.py,
                  instructions: Write a test., context_files: []}
 """
+
+
+def test_a_price_table_that_cannot_be_used_is_told_before_a_run(greenline, ask):
+    table = greenline.home / "prices.toml"
+    table.write_text('version = "1"\n[models.m]\ninput = -1\noutput = 1\n')
+    try:
+        with pytest.raises(AssertionError) as failed:
+            ask(PlansModel(structured=True))
+    finally:
+        table.unlink()
+    assert "exit code 2" in str(failed.value) and "models.m.input" in str(failed.value)
+
+
 SECRETS = {
     "OPENAI_API_KEY": "sk-proj-AbCdEfGhIjKlMnOpQrStUvWx0123456789",
     "HUB": "ghp_0123456789abcdefghijABCDEFGHIJ012345",
