@@ -51,11 +51,12 @@ def _flow_run_name() -> str:
 
 
 @flow(name="feature", flow_run_name=_flow_run_name, validate_parameters=False)
-async def feature(
+async def feature(  # noqa: PLR0913, PLR0917 - its form in the UI
     plan: str,
     repo: str = ".",
     config: str | None = None,
     agent: str | None = None,
+    base: str | None = None,
     run_id: str | None = None,
     max_parallel: int = 1,
     no_wait: bool = False,
@@ -68,6 +69,7 @@ async def feature(
         repo: the target repository.
         config: a settings file to use instead of the repository's own.
         agent: an agent to play every role.
+        base: the commit to start from; the repository's HEAD by default.
         run_id: a run that is stored already; the other arguments only describe it then.
         max_parallel: how many workstreams may be under way at the same time.
         no_wait: fail at a file that another run is editing, instead of waiting for it.
@@ -91,6 +93,7 @@ async def feature(
                 repo=Path(repo),
                 config=Path(config) if config else None,
                 agent=agent,
+                base=base,
                 options=RunOptions(no_wait=no_wait, max_parallel=max_parallel),
             )
             prepared = await asyncio.to_thread(checked.observe)

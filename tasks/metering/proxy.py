@@ -184,9 +184,10 @@ class Proxy:
             return error_response(413, f"the request has more than {LARGEST_REQUEST} bytes")
         except ValueError as error:
             return error_response(400, f"the request cannot be read: {error}")
+        # What was used so far counts, and a kill in the middle loses this one request at most.
+        await self._noted()
         reason = meter.stopped
         if reason is None and meter.is_budgeted:
-            await self._noted()  # what was used so far counts
             reason = await asyncio.to_thread(meter.stop_reason)
         if reason is not None:
             return stopped(reason)
