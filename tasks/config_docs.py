@@ -87,8 +87,8 @@ _NOTES: Final = {
     ),
     "limits": (
         "Budgets are looked at before each attempt, and count what agents reported: one that "
-        "reports no usage uses up none. `on_stuck` and `transient` may stand at the top of the "
-        "file, too."
+        "reports no usage uses up none. `on_stuck`, `transient` and what begins with `fence` may "
+        "stand at the top of the file, too. What the fence is and hides: [fence.md](fence.md)."
     ),
 }
 
@@ -145,7 +145,7 @@ def _kind(field: Mapping[str, Any]) -> str:
     if "enum" in only:
         return " or ".join(f"`{json.dumps(value)}`" for value in only["enum"])
     if only["type"] == "array":
-        return "list of texts"
+        return "list of paths" if only["items"].get("format") == "path" else "list of texts"
     words = _WORDS[only["type"]]
     if "exclusiveMinimum" in only:
         words += f" above {only['exclusiveMinimum']}"

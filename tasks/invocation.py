@@ -136,4 +136,5 @@ def _assignment(
         replay=entries[min(work.own_tries, len(entries)) - 1] if entries else None,
         plan_dir=run.plan_dir,
         git=run.sandbox.clone.git,
+        fence=run.test_command.fence,
     )

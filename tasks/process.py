@@ -12,6 +12,7 @@ import errno
 import marshal
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,9 @@ from storage.exceptions import GreenlineError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from tasks.fence import Fence
+    from tasks.fence.door import Door
 
 REAPER = Path(__file__).with_name("reaper.py")
 GRACE_S = 15.0
@@ -153,6 +157,7 @@ def run_guarded(
     stdin: bytes = b"",
     timeout_s: float,
     output_limit: int = 4_000_000,
+    fence: Fence | None = None,
 ) -> ProcessResult:
     """Run a program to its end, and end all that it started.
 
@@ -163,24 +168,29 @@ def run_guarded(
         stdin: what it can read.
         timeout_s: wall-clock limit in seconds; then it is killed.
         output_limit: how many bytes are kept of stdout, and of stderr.
+        fence: what it can see, change and reach; None: as much as we can.
 
     Raises:
         ProgramNotFound: there is no such program, or it is not executable.
-        ProcessError: the working directory is missing, or a descendant cannot be killed.
+        ProcessError: the working directory is missing, the fence could not be put up, or a
+            descendant cannot be killed.
         Interrupted: :func:`end_programs` was called.
     """
     if _stopping.is_set():
         raise Interrupted("Greenline is stopping and starts no more programs")
     if not argv:
         raise ProgramNotFound("a command is empty; name a program")
+    around = fence.words(argv, cwd, env) if fence else []
     _, guard, ours = _take_guard()
-    with ours:
+    with ours, _door(fence) as door:
         request = marshal.dumps(
             (
                 [os.fsencode(word) for word in argv],
                 os.fsencode(cwd),
                 {os.fsencode(name): os.fsencode(value) for name, value in env.items()},
                 timeout_s,
+                [os.fsencode(word) for word in around],
+                [os.fsencode(word) for word in door.words] if door else [],
             )
         )
         started = time.monotonic()
@@ -188,7 +198,13 @@ def run_guarded(
         _live.add(ours)
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                ours.sendall(len(request).to_bytes(8, "big") + request)
+                size = len(request).to_bytes(8, "big")
+                if door is None:
+                    ours.sendall(size)
+                else:
+                    socket.send_fds(ours, [size], [door.inner.fileno()])
+                    door.handed()
+                ours.sendall(request)
             _keep_spare()
             report = streams.pump(started + timeout_s + GRACE_S)
         finally:
@@ -211,7 +227,20 @@ def run_guarded(
             leftovers=killed,
             error="the process that guards the program was killed",
         )
+    if door is not None and door.errno is not None:
+        raise ProgramNotFound(_not_found(argv[0], door.errno) + _unseen(argv[0], cwd, env))
+    if report.get("unstarted"):
+        raise _not_fenced(argv[0], streams.err.text(), _unseen(argv[0], cwd, env))
     return _result(report, streams, argv, cwd)
+
+
+def _door(fence: Fence | None) -> contextlib.AbstractContextManager[Door | None]:
+    """Return what passes the program's connections on, where its fence has such a door."""
+    if fence is None or fence.port is None:
+        return contextlib.nullcontext()
+    from tasks.fence.door import Door  # noqa: PLC0415 - asyncio, for who has a model to reach
+
+    return Door(fence.port)
 
 
 class _Guard(NamedTuple):
@@ -306,6 +335,30 @@ def _not_found(program: str, number: int) -> str:
     if number == errno.E2BIG:
         return f"the arguments and the environment for {program!r} are too long for this system"
     return f"the program {program!r} cannot be run: {os.strerror(number)}; is it executable?"
+
+
+def _unseen(program: str, cwd: Path, env: Mapping[str, str]) -> str:
+    """Say, of a program that is there and was not found in the fence, how it can be."""
+    outside = str(cwd / program) if "/" in program else program
+    if shutil.which(outside, path=env.get("PATH", os.defpath)) is None:
+        return ""
+    return (
+        ". It is there outside of Greenline's fence, which hides home folders: name what it needs "
+        "of them as limits.fence_readable"
+    )
+
+
+def _not_fenced(program: str, said: str, unseen: str) -> GreenlineError:
+    """Return the error for a program that was not started, by what bubblewrap said of that."""
+    told = said.strip().splitlines()[-1:] or ["it does not say why"]
+    started, _, why = told[0].partition("execvp ")
+    if started != "bwrap: ":
+        return ProcessError(
+            f"the fence around {program!r} could not be put up: {told[0]}; "
+            '`fence = "off"` does without it'
+        )
+    number = next((n for n in errno.errorcode if why.endswith(f": {os.strerror(n)}")), errno.EACCES)
+    return ProgramNotFound(_not_found(program, number) + unseen)
 
 
 class _Kept:

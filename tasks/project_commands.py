@@ -12,18 +12,29 @@ from typing import Final
 from storage.exceptions import InputError
 from tasks.config import Settings
 from tasks.config.commands import expand_command
+from tasks.fence.hints import hint
+from tasks.fence.policy import fence_of
 from tasks.process import ProgramNotFound, run_guarded
-from tasks.sandbox import Sandbox
+from tasks.sandbox import ProjectClone, Sandbox
 from tasks.verify import TestCommand, suite_environment
 
 _PROBE_TIMEOUT_S: Final = 30.0
 
 
-def project_tests(settings: Settings, home: Path, exit_code: int | None = None) -> TestCommand:
+def project_tests(
+    settings: Settings, home: Path, clone: ProjectClone, exit_code: int | None = None
+) -> TestCommand:
     """Return the project's test command.
+
+    Args:
+        settings: the project's.
+        home: the private HOME that it gets.
+        clone: the project's clone, which the sandboxes are worktrees of.
+        exit_code: the one to be tolerated although nothing failed.
 
     Raises:
         InputError: none is set.
+        ServiceError: the settings demand a fence, and there can be none here.
     """
     focused = settings.project.test_files
     return TestCommand(
@@ -32,11 +43,14 @@ def project_tests(settings: Settings, home: Path, exit_code: int | None = None) 
         timeout_s=settings.project.timeout_s,
         home=home,
         tolerated_exit=exit_code,
+        fence=fence_of(settings, clone),
     )
 
 
 def run_setup(settings: Settings, sandbox: Sandbox, command: TestCommand) -> None:
     """Run the project's set-up command once in a new sandbox; what git ignores of it stays.
+
+    In its fence it has the network: fetching packages is what it is for.
 
     Raises:
         InputError: the command is not there or failed.
@@ -45,19 +59,24 @@ def run_setup(settings: Settings, sandbox: Sandbox, command: TestCommand) -> Non
         return
     _require_program("setup", settings.project.setup, command.home)
     command.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fence = command.fence and command.fence.opened(sandbox.path, command.home, network=True)
     result = run_guarded(
         expand_command(settings.project.setup),
         cwd=sandbox.path,
         # Hard links into a cache that others share could be written through.
         env=suite_environment(command.home) | {"UV_LINK_MODE": "copy"},
         timeout_s=settings.limits.agent_timeout_s,
+        fence=fence,
     )
     if result.exit_code != 0 or result.timed_out:
+        why = hint(result.stdout + result.stderr, fence, "")
         tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-8:])
         ended = "did not end in time" if result.timed_out else f"exit code {result.exit_code}"
         raise InputError(
             f"the set-up command failed ({ended}): {settings.project.setup}\n"
-            f"  what works: a command that ends with 0, as project.setup\n{tail}"
+            "  what works: a command that ends with 0, as project.setup"
+            + (f"; {why}" if why else "")
+            + f"\n{tail}"
         )
     sandbox.set_up()
 

@@ -5,6 +5,9 @@ ended. On Linux this process is a *child subreaper*: whatever a descendant does 
 own, a double fork, exiting early), it becomes this process's child in the end. So when none is
 left to wait for, none is left at all. When the other end of the socket closes, Greenline is gone,
 and everything is killed. Standard library only, and little of it: every invocation pays for it.
+
+A fenced program runs under bubblewrap, in a PID namespace of its own: it sees neither this process
+nor any other of ours. From here its processes are seen, and killed, as all others are.
 """
 
 # No contextlib, no typing, no pathlib: together they would double the time this takes to start.
@@ -12,6 +15,7 @@ and everything is killed. Standard library only, and little of it: every invocat
 
 from __future__ import annotations
 
+import _socket
 import ctypes
 import marshal
 import os
@@ -37,7 +41,13 @@ def main(descriptor: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for one in IGNORED:
         signal.signal(one, signal.SIG_IGN)
-    argv, cwd, environment, timeout_s = _received(descriptor)
+    argv, cwd, environment, timeout_s, fence, opener, door = _received(descriptor)
+    if door is not None:
+        argv = [*opener, b"%d" % door, *argv]
+    told, telling = os.pipe() if fence else (-1, -1)
+    if fence:
+        os.set_inheritable(telling, True)
+        argv = [*fence, b"--json-status-fd", b"%d" % telling, b"--", *argv]
     started = time.monotonic()
     try:
         os.umask(0o022)
@@ -46,13 +56,17 @@ def main(descriptor: int) -> None:
     except OSError as error:
         _answer(descriptor, {"errno": error.errno, "where": error.filename})
         return
+    if door is not None:
+        os.close(door)
+    if fence:
+        os.close(telling)
     # Ours would keep the pipes open that our parent reads to their end.
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     code, timed_out = _wait(child, descriptor, parent, started + timeout_s)
     duration_ms = round((time.monotonic() - started) * 1000)
-    leftovers, survivors = _kill_all(child)
+    leftovers, survivors = _kill_all(child, fenced=bool(fence))
     _answer(
         descriptor,
         {
@@ -61,22 +75,37 @@ def main(descriptor: int) -> None:
             "duration_ms": duration_ms,
             "leftovers": leftovers,
             "survivors": survivors,
+            "unstarted": bool(fence) and code == 1 and not _was_started(told),
         },
     )
 
 
-def _received(descriptor: int) -> tuple[list[bytes], bytes, dict[bytes, bytes], float]:
+def _received(
+    descriptor: int,
+) -> tuple[list[bytes], bytes, dict[bytes, bytes], float, list[bytes], list[bytes], int | None]:
+    """Return what to run, and the descriptor that came along, to be handed on."""
+    ours = _socket.socket(fileno=os.dup(descriptor))
+    door = None
     data = b""
     size = None
     while size is None or len(data) < size:
-        part = os.read(descriptor, 1 << 16)
+        part, given, _, _ = ours.recvmsg(1 << 16, _socket.CMSG_SPACE(4))
         if not part:
             sys.exit(1)
+        for _, _, number in given:
+            door = int.from_bytes(number[:4], sys.byteorder)
+            os.set_inheritable(door, True)
         data += part
         if size is None and len(data) >= 8:
             size, data = int.from_bytes(data[:8], "big"), data[8:]
-    argv, cwd, environment, timeout_s = marshal.loads(data)  # noqa: S302 - from our own parent
-    return argv, cwd, environment, timeout_s
+    ours.close()
+    return (*marshal.loads(data), door)  # noqa: S302 - from our own parent
+
+
+def _was_started(told: int) -> bool:
+    """Whether bubblewrap executed the program: else it says nothing of how that ended."""
+    with os.fdopen(told, "rb") as pipe:
+        return b'"exit-code"' in pipe.read()
 
 
 def _answer(descriptor: int, what: dict[str, object]) -> None:
@@ -150,7 +179,7 @@ def _reap(child: int) -> int | None:
             return code if code >= 0 else 128 - code  # as shells say it
 
 
-def _kill_all(child: int) -> tuple[int, int]:
+def _kill_all(child: int, *, fenced: bool) -> tuple[int, int]:
     """Kill every descendant: how many there were beside the program, and how many would not die.
 
     Stopped first, killed then: a process that forks as fast as it is killed gets nowhere.
@@ -165,7 +194,7 @@ def _kill_all(child: int) -> tuple[int, int]:
         alive = _descendants()
         fresh = alive.keys() - seen
         seen |= fresh
-        counted |= {pid for pid in fresh if alive[pid]}
+        counted |= {pid for pid in fresh if alive[pid] and not (fenced and _is_fences_own(pid))}
         for pid in fresh:
             _signal(pid, signal.SIGSTOP)
         if fresh:
@@ -225,6 +254,21 @@ def _descendants() -> dict[int, bool]:
         grown = bool(more)
         ours |= more
     return {pid: alive[pid] for pid in ours - {os.getpid()}}
+
+
+def _is_fences_own(pid: int) -> bool:
+    """Whether a process is not one that the program left: PID 1 of its namespace, or itself, 2."""
+    numbers = _numbers(str(pid))
+    return len(numbers) in (0, 1 + len(_numbers("self"))) and numbers[-1:] in ([], [b"1"], [b"2"])
+
+
+def _numbers(process: str) -> list[bytes]:
+    """A process's numbers, in our PID namespace and in those within; none if it has ended."""
+    try:
+        with open(f"/proc/{process}/status", "rb") as file:
+            return next(line.split()[1:] for line in file if line.startswith(b"NSpid:"))
+    except OSError:
+        return []
 
 
 def _signal(pid: int, number: int) -> None:

@@ -113,6 +113,7 @@ def _lint(run: Run, step: PlannedStep) -> Verdict | None:
             cwd=worktree,
             env=suite_environment(run.test_command.home),
             timeout_s=run.settings.project.timeout_s,
+            fence=run.test_command.fenced(worktree),
         )
         if result.timed_out:
             limit = run.settings.project.timeout_s

@@ -6,15 +6,17 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Final
 
 from storage.exceptions import InputError
+from tasks.fence import Fence
+from tasks.fence.hints import hint
 from tasks.gates import SuiteRun
-from tasks.gates.junit import FileIndex, ReportError, parse_report
+from tasks.gates.junit import FileIndex, ReportError, TestResult, parse_report
 from tasks.process import ProcessResult, run_guarded, scrubbed_env
 
 #: Makes the usual runners leave no files behind and show all they can; others ignore it.
@@ -27,6 +29,7 @@ RUNNER_ENVIRONMENT: Final = {
     "NO_COLOR": "1",
 }
 _TAIL: Final = 4_000
+_ALLOWING: Final = "`test_network = true` in [project]"
 
 NOTHING_RAN: Final = 5
 """How pytest ends when it ran no test at all."""
@@ -77,6 +80,7 @@ class TestCommand:
         home: the private HOME that tests get.
         tolerated_exit: the exit code with which the suite ended at the run's first baseline
             although nothing in its report failed (a coverage threshold, say), None for none.
+        fence: what lies around it; None for none.
     """
 
     __test__ = False
@@ -86,6 +90,11 @@ class TestCommand:
     timeout_s: float
     home: Path
     tolerated_exit: int | None = None
+    fence: Fence | None = None
+
+    def fenced(self, worktree: Path) -> Fence | None:
+        """Return the fence for a command in a worktree, None for none."""
+        return self.fence and self.fence.opened(worktree, self.home)
 
     def command_hash(self, files: Collection[str] = ()) -> str:
         """Return a digest of the command (and files) that a verification is keyed by."""
@@ -139,6 +148,7 @@ class TestCommand:
             cwd=worktree,
             env=suite_environment(self.home),
             timeout_s=self.timeout_s,
+            fence=self.fenced(worktree),
         )
         run, state = self._observe(result, report, known_files, files)
         report.unlink(missing_ok=True)
@@ -177,8 +187,20 @@ class TestCommand:
             results = parse_report(data, FileIndex.of(known_files))
         except ReportError as error:
             return replace(run, problem=f"the test report is broken: {error}"), "broken"
-        run = replace(run, results=results)
+        run = replace(run, results=self._explained(results))
         return replace(run, problem=self._disagreement(run)), "ok"
+
+    def _explained(self, results: Mapping[str, TestResult]) -> dict[str, TestResult]:
+        """Say with tests that failed at the fence that they did."""
+        told = {}
+        for key, result in results.items():
+            why = (
+                hint(f"{result.message}\n{result.text}", self.fence, _ALLOWING)
+                if result.red
+                else None
+            )
+            told[key] = replace(result, message=f"{result.message} ({why})") if why else result
+        return told
 
     def _disagreement(self, run: SuiteRun) -> str | None:
         """Say how exit code and report disagree: a runner that left early is never green."""

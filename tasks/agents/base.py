@@ -9,15 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tasks.fence import Fence
     from tasks.git import Git
     from tasks.metering.endpoint import Endpoint
     from tasks.plan.model import FeaturePlan, Replay
     from tasks.repository import UserRepository
+
+
+ALLOWING: Final = "`network = true` in its section"
+"""What gives an agent this machine's network."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Assignment:
         replay: the plan's entry for this attempt, for the `replay` agent.
         plan_dir: the folder of the plan's file.
         git: Greenline's clone of the project.
+        fence: what is to lie around a program that it runs; None for none.
     """
 
     prompt: str
@@ -59,6 +66,14 @@ class Assignment:
     replay: Replay | None = None
     plan_dir: Path | None = None
     git: Git | None = None
+    fence: Fence | None = None
+
+    def fenced(self, *, network: bool) -> Fence | None:
+        """Return the fence for its program: without a network it reaches its model alone."""
+        if self.fence is None:
+            return None
+        port = urlsplit(self.base_url).port if self.base_url and not network else None
+        return self.fence.opened(self.worktree, self.private, network=network, port=port)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The `codex` agent: Codex, without a terminal.
 
 Its sandbox fences it to folders: it can write nothing outside the worktree and reach no network.
+In Greenline's own fence, which does the same, it cannot put that up and goes without.
 Inside, the scope gate sees to it that only the one file is changed. Of what the repository has for
 it (configuration, instructions, skills) it reads nothing.
 """
@@ -39,6 +40,7 @@ class CodexAgent(ProgramAgent):
         own = home / ".codex"
         own.mkdir(mode=0o700, exist_ok=True)
         model = self.asked_model
+        sandbox = "workspace-write" if assignment.fence is None else "danger-full-access"
         settings: dict[str, str | float] = {
             "approval_policy": "never",
             "model_provider": "greenline",
@@ -66,7 +68,7 @@ class CodexAgent(ProgramAgent):
         return Call(
             (
                 "exec", "--json", "--ignore-user-config", "--ephemeral", "--skip-git-repo-check",
-                "--sandbox", "workspace-write", "--cd", str(assignment.worktree),
+                "--sandbox", sandbox, "--cd", str(assignment.worktree),
                 *(("--model", model) if model else ()),
                 # JSON's texts, numbers and truth values are TOML's too.
                 *(word for key, value in settings.items() for word in ("-c", _set(key, value))),

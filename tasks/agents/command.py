@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.exceptions import InputError
-from tasks.agents.base import AgentResult, Usage, digest
+from tasks.agents.base import ALLOWING, AgentResult, Usage, digest
+from tasks.fence.hints import hint
 from tasks.process import ProcessResult, ProgramNotFound, run_guarded, scrubbed_env
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class CommandAgent:
         self.passing = settings.env
         self.endpoint = settings.endpoint
         self.model = settings.model
+        self.network = settings.network
 
     def describe(self) -> dict[str, Any]:
         """The command and the names (not the values) of the variables it is given."""
@@ -53,6 +55,7 @@ class CommandAgent:
             "env": list(self.passing),
             **({"model": self.model} if self.model else {}),
             **({"base_url": self.endpoint.base_url} if self.endpoint else {}),
+            **({"network": True} if self.network else {}),
         }
 
     def fingerprint(self) -> str:
@@ -110,6 +113,7 @@ class CommandAgent:
                 **({"GREENLINE_BASE_URL": assignment.base_url} if assignment.base_url else {}),
             },
         )
+        fence = assignment.fenced(network=self.network)
         try:
             done = run_guarded(
                 self.command,
@@ -117,11 +121,14 @@ class CommandAgent:
                 env=environment,
                 stdin=assignment.prompt.encode("utf-8", "surrogateescape"),
                 timeout_s=assignment.timeout_s,
+                fence=fence,
             )
         except ProgramNotFound as error:
             return AgentResult(None, False, 0, Usage(), "", "", str(error), "agent_error", 0)
         usage, warning = read_usage(usage_file)
         problem, failure_class = _judged(done, assignment.timeout_s)
+        if problem and (why := hint(done.stderr, fence, ALLOWING)):
+            problem = f"{problem} ({why})"
         return AgentResult(
             exit_code=done.exit_code,
             timed_out=done.timed_out,

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from storage.exceptions import InputError
 from storage.redaction import redact
 from storage.states import FailureClass
-from tasks.agents.base import AgentResult, Assignment, ToolCall, Usage, digest
+from tasks.agents.base import ALLOWING, AgentResult, Assignment, ToolCall, Usage, digest
 from tasks.agents.installed import find, how_to_install, stamp_of, version_of
+from tasks.fence.hints import hint
 from tasks.metering.endpoint import KEYS, bare_model
 from tasks.metering.refusals import class_of
 from tasks.process import ProcessResult, ProgramNotFound, run_guarded, scrubbed_env
@@ -84,6 +85,7 @@ class ProgramAgent(ABC):
         self.passing = settings.env
         self.endpoint = settings.endpoint
         self.model = settings.model
+        self.network = settings.network
 
     @property
     def program(self) -> Path | None:
@@ -112,6 +114,7 @@ class ProgramAgent(ABC):
             "env": list(self.passing),
             "model": self.model,
             "base_url": self.endpoint.base_url if self.endpoint else None,
+            **({"network": True} if self.network else {}),
         }
 
     def fingerprint(self) -> str:
@@ -147,6 +150,7 @@ class ProgramAgent(ABC):
         """Run the program once."""
         home = assignment.private / "home"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fence = assignment.fenced(network=self.network)
         try:
             program = str(self.require_program())
             call = self._call(assignment, home)
@@ -157,10 +161,14 @@ class ProgramAgent(ABC):
                     env=scrubbed_env(home, passing=self.passing, extra=call.env),
                     stdin=call.stdin.encode("utf-8", "surrogateescape"),
                     timeout_s=assignment.timeout_s,
+                    fence=fence,
                 )
         except (ProgramNotFound, InputError) as error:
             return AgentResult(None, False, 0, Usage(), "", "", str(error), "agent_error", 0)
         heard = self._heard(done, assignment)
+        failed = "\n".join((done.stderr, *heard.errors)) if heard.errors or done.exit_code else ""
+        if why := hint(failed, fence, ALLOWING):
+            notes.append(why)
         heard = replace(heard, notes=(*heard.notes, *notes))
         return _result(done, heard, assignment.timeout_s)
 

@@ -43,8 +43,8 @@ __all__ = [
 
 PYPROJECT = "pyproject.toml"
 _BUDGETS = ("step_tokens", "step_usd", "run_tokens", "run_usd", "week_tokens", "week_usd")
-_LIMITS_AT_TOP = ("on_stuck", "transient")
-_LISTS = ("lint", "typecheck", "build", "command", "env")
+_LIMITS_AT_TOP = ("on_stuck", "transient", "fence", "fence_readable", "fence_writable")
+_LISTS = ("lint", "typecheck", "build", "command", "env", "fence_readable", "fence_writable")
 _NUMBERS = (
     "timeout_s",
     "attempts",

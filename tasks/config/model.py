@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -28,12 +29,12 @@ FILE_NAME = "greenline.toml"
 _MODEL = ("model", "base_url", "api_key_env")
 _SPEAKS: dict[str, Provider] = {"claude": "anthropic", "codex": "openai"}
 ADAPTERS: dict[str, tuple[str, ...]] = {
-    "aider": ("command", "env", *_MODEL, "api"),
-    "claude": ("command", "env", *_MODEL),
-    "codex": ("command", "env", *_MODEL),
-    "acp": ("command", "env", *_MODEL, "api"),
+    "aider": ("command", "env", *_MODEL, "api", "network"),
+    "claude": ("command", "env", *_MODEL, "network"),
+    "codex": ("command", "env", *_MODEL, "network"),
+    "acp": ("command", "env", *_MODEL, "api", "network"),
     "direct": (*_MODEL, "api"),
-    "command": ("command", "env", *_MODEL),
+    "command": ("command", "env", *_MODEL, "network"),
     "replay": (),
 }
 """The adapters there are, each with the settings it takes."""
@@ -75,9 +76,21 @@ def _command(*, required: tuple[str, ...] = (), allowed: tuple[str, ...] = ()) -
     return AfterValidator(check)
 
 
+def _from_the_root(path: str) -> str:
+    """Check a path that is the same wherever a command runs."""
+    if not path.startswith(("/", "~/")) or "\0" in path:
+        raise ValueError(f"{received(path)} is no absolute path: begin it with '/' or '~/'")
+    return path
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True)]
+FolderPath = Annotated[
+    str,
+    AfterValidator(_from_the_root),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
 Budget = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -139,6 +152,9 @@ class ProjectSettings(_Section):
         default=None, description="Run once in each new sandbox."
     )
     timeout_s: Seconds = Field(default=600, description="Longest time of one test run, in seconds.")
+    test_network: bool = Field(
+        default=False, description="Whether tests and checks have the network in the fence, too."
+    )
 
     @model_validator(mode="after")
     def _early_tests_need_a_command(self) -> ProjectSettings:
@@ -163,6 +179,7 @@ class AgentSettings:
         base_url: the address of the model's API; None: the provider's own.
         api_key_env: the variable of the user's environment that holds the key for it.
         api: whose API is spoken; None: what the adapter, the address or the model's name says.
+        network: it has this machine's network in the fence, too.
     """
 
     name: str
@@ -173,6 +190,7 @@ class AgentSettings:
     base_url: str | None = None
     api_key_env: str | None = None
     api: Provider | None = None
+    network: bool = False
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -207,6 +225,10 @@ class AgentSection(_Section):
     api: Literal["openai", "anthropic"] | None = Field(
         default=None,
         description="Whose API is spoken, where neither address nor model's name says it.",
+    )
+    network: bool = Field(
+        default=False,
+        description="Whether it has the network in the fence; without, it reaches its model alone.",
     )
 
     @field_validator("adapter")
@@ -264,7 +286,9 @@ class AgentSection(_Section):
     def _settings_fit_the_adapter(self) -> AgentSection:
         known = ADAPTERS[self.adapter]
         # What a recorded run has of every agent, not set as it is, is nothing anybody gave.
-        given = {key for key in self.model_fields_set if getattr(self, key) not in (None, ())}
+        given = {
+            key for key in self.model_fields_set if getattr(self, key) not in (None, (), False)
+        }
         unused = sorted(given - {"adapter", *known})
         if unused:
             takes = ", ".join(known) or "no further settings"
@@ -321,6 +345,16 @@ class Limits(_Section):
     )
     on_stuck: Literal["fail", "ask"] = Field(
         default="fail", description="Whether a stuck step fails its subtask, or a person is asked."
+    )
+    fence: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether agents and tests are fenced: where bubblewrap is, always, or never.",
+    )
+    fence_readable: tuple[FolderPath, ...] = Field(
+        default=(), description="Paths in home folders that fenced programs can read, too."
+    )
+    fence_writable: tuple[FolderPath, ...] = Field(
+        default=(), description="Paths besides their sandbox that fenced programs can write."
     )
     approval_timeout_s: Seconds = Field(
         default=2_592_000,

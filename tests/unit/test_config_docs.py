@@ -59,8 +59,9 @@ def test_every_key_of_every_section_is_there_with_its_default():
         "base_url",
         "api_key_env",
         "api",
+        "network",
     }
-    assert len(told) == 7
+    assert len(told) == 8
 
 
 _EXAMPLES = {
@@ -81,7 +82,7 @@ def test_each_variable_sets_its_key_to_a_value_of_the_kind_that_is_told(
     section, key, kind, default, variable
 ):
     if kind.startswith("list"):
-        value = ["TERM"]
+        value = ["/srv/tools"] if "paths" in kind else ["TERM"]
     elif kind.startswith("`"):
         value = json.loads(kind.split(" or ")[-1].strip("`"))
     elif "number" in kind:
