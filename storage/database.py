@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
 from storage.embedded import EmbeddedPostgres
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from storage.ledger import Ledger
 
 URL_VARIABLE: Final = "GREENLINE_DATABASE_URL"
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """The number of the newest migration; a test holds it to migrations/versions."""
 
 OLDEST_SERVER: Final = 150000
@@ -36,6 +37,22 @@ OLDEST_SERVER: Final = 150000
 
 _MIGRATION_LOCK: Final = 0x677265656E6C696E  # "greenlin"; any constant that others do not use
 _CONNECT_TIMEOUT_S: Final = 15
+
+# A host that is cut off notices within half a minute, not after the two hours or quarters of an
+# hour that systems wait by default. What the URL says wins.
+_CLIENT_PATIENCE: Final[dict[str, str | int | None]] = {
+    "fallback_application_name": "greenline",
+    "connect_timeout": str(_CONNECT_TIMEOUT_S),
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",  # milliseconds
+}
+# So does the server: what a client that was cut off had locked is free again for others.
+_SERVER_PATIENCE: Final = (
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
+_IDLE_TRANSACTION: Final = "SET idle_in_transaction_session_timeout = '60s'"
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,7 @@ class Database:
 
         return create_engine(
             "postgresql+psycopg://",
-            creator=self._connect,
+            creator=self._connect_for_transactions,
             pool_size=5,
             max_overflow=15,
             pool_pre_ping=True,  # the embedded server may have been restarted meanwhile
@@ -110,12 +127,8 @@ class Database:
 
     def _connect(self) -> psycopg.Connection[Any]:
         try:
-            connection = psycopg.connect(
-                self.url,
-                autocommit=True,
-                connect_timeout=_CONNECT_TIMEOUT_S,
-                fallback_application_name="greenline",
-            )
+            patience = {**_CLIENT_PATIENCE, **conninfo_to_dict(self.url)}
+            connection = psycopg.connect(make_conninfo("", **patience), autocommit=True)
         except psycopg.ProgrammingError as error:
             # What libpq says quotes the URL with its password, so it is not passed on.
             raise InputError(
@@ -134,7 +147,15 @@ class Database:
                 f"The ledger needs PostgreSQL {OLDEST_SERVER // 10000} or newer, the server at "
                 f"{connection.info.host} is PostgreSQL {found}."
             )
-        connection.execute("SET TIME ZONE 'UTC'")
+        connection.execute(f"SET TIME ZONE 'UTC'; {_SERVER_PATIENCE}")
+        connection.autocommit = False
+        return connection
+
+    def _connect_for_transactions(self) -> psycopg.Connection[Any]:
+        """Connect; what is left open in the middle for a minute is taken back by the server."""
+        connection = self._connect()
+        connection.autocommit = True
+        connection.execute(_IDLE_TRANSACTION)
         connection.autocommit = False
         return connection
 

@@ -36,6 +36,7 @@ NULL: Final = r"\N"
 
 NOT_EXPORTED: Final = {
     "alembic_version": "describes the schema",
+    "commits": "git's objects, not figures",
     "file_locks": "comes and goes with the lease of a lock",
     "legal_transitions": "describes the schema",
     "schema_meta": "describes the schema",

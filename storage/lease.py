@@ -2,7 +2,9 @@
 
 A lease lasts 30 s and is renewed every 10 s over a connection of its own. Whoever lost it (another
 process took the run over, or a person gave the run up) writes nothing more: every transaction of
-the pipeline checks it (`Ledger.require_lease`).
+the pipeline checks it (`Ledger.require_lease`). The database's clock alone says when it is over;
+who cannot reach the database for as long counts it as lost, reckoned from before the last renewal
+was asked for, so that nobody else has the run by then.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import secrets
 import socket
 import threading
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -35,6 +38,7 @@ LEASE_S: Final = 30.0
 RENEW_S: Final = 10.0
 LOCK_S: Final = 300.0
 _RETRY_S: Final = 1.0
+_PATIENCE_S: Final = 5.0
 
 _RENEW_RUN: Final = (
     "UPDATE public.runs SET lease_expires_at = clock_timestamp() + make_interval(secs => %s)"
@@ -72,7 +76,8 @@ def this_owner() -> str:
     """Return the name under which this process holds leases and locks.
 
     `<host>/<process namespace>/<pid>/<birth>/<nonce>`: enough to tell on the same host whether
-    the process is still there, whatever number it had.
+    the process is still there, whatever number it had. A birth begins with the name of the
+    system's start (`storage.supervision.process_birth`), which no two machines share.
     """
     return _owner_of(os.getpid())
 
@@ -88,23 +93,39 @@ def _namespace() -> str:
     """Tell containers apart that share a host's name: process numbers mean nothing across them."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:  # no Linux
-        return "-"
+    except OSError:  # no Linux: the machine, by the address of its network interface
+        return f"{uuid.getnode():x}"
 
 
 def owner_is_dead(owner: str) -> bool:
     """Say whether an owner is surely gone: of this host, and its process is not there any more.
 
     False means that it lives or that nobody can tell from here: then the lease has to run out.
+    Names of hosts are nothing to rely on, since containers and copied machines share them, and
+    the first process namespace has the same number on every Linux: the system's start is compared
+    as well. So an owner from before a restart of this host is not told from one elsewhere.
     """
     try:
         host, namespace, pid, birth, _ = owner.split("/")
         number = int(pid)
     except ValueError:
         return False
-    if (host, namespace) != (socket.gethostname(), _namespace()):
+    start = (process_birth(os.getpid()) or "").rpartition(":")[0]
+    if (host, namespace, birth.rpartition(":")[0]) != (socket.gethostname(), _namespace(), start):
         return False
-    return process_birth(number) != birth
+    found = process_birth(number)
+    return found != birth if found is not None else not _is_hidden(number)
+
+
+def _is_hidden(pid: int) -> bool:
+    """Say whether a process is there that `/proc` does not show us (mounted with `hidepid`)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return False  # ours, so it would be shown: a zombie
 
 
 def described(owner: str) -> str:
@@ -128,7 +149,10 @@ class Lease:
     on_loss: Callable[[], object] | None = None
     _lost: threading.Event = field(default_factory=threading.Event)
     _closing: threading.Event = field(default_factory=threading.Event)
+    _losing: threading.Lock = field(default_factory=threading.Lock)
     _thread: threading.Thread | None = None
+    _until: float = 0.0  # until when nobody else can have it, on this machine's clock
+    _asking: float | None = None  # since when the heartbeat waits for an answer
 
     @classmethod
     def take(
@@ -144,6 +168,7 @@ class Lease:
             NotInLedgerError: there is no such run.
         """
         owner = this_owner()
+        begun = time.monotonic()
         with database.transaction() as ledger:
             if not ledger.acquire_lease(run_id, owner, LEASE_S):
                 held = ledger.lease_of(run_id)
@@ -152,11 +177,13 @@ class Lease:
                 if not ledger.acquire_lease(run_id, owner, LEASE_S, instead_of=held):
                     raise RunCarried(run_id, ledger.lease_of(run_id) or "somebody")
                 ledger.record_event(run_id, None, "lease_taken_over", {"from": held, "by": owner})
-        lease = cls(database, run_id, owner, on_loss)
+        lease = cls(database, run_id, owner, on_loss, _until=begun + LEASE_S)
         lease._thread = threading.Thread(
             target=lease._beat, name=f"lease {run_id[:13]}", daemon=True
         )
         lease._thread.start()
+        # A database that is cut off lets a call wait for many minutes before it fails.
+        threading.Thread(target=lease._watch, name=f"watch {run_id[:13]}", daemon=True).start()
         return lease
 
     @property
@@ -168,8 +195,8 @@ class Lease:
         """Stop the heartbeat and give the run back, with all its locks; nothing if it was lost."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join()
-        if self.lost:
+            self._thread.join(None if self._asking is None else _PATIENCE_S)
+        if self.lost or (self._thread is not None and self._thread.is_alive()):
             return
         # A database that is gone frees both by itself, when their time is over.
         with (
@@ -187,9 +214,9 @@ class Lease:
 
     def _beat(self) -> None:
         connection: psycopg.Connection[Any] | None = None
-        renewed = time.monotonic()
         pause = RENEW_S
-        while not self._closing.wait(pause):
+        while not self._closing.wait(pause) and not self.lost:
+            self._asking = begun = time.monotonic()
             try:
                 if connection is None:
                     connection = self.database.get_connection()
@@ -202,18 +229,34 @@ class Lease:
                     with suppress(psycopg.Error):
                         connection.close()
                 connection, pause = None, _RETRY_S
-                if time.monotonic() - renewed < LEASE_S:
+                if time.monotonic() < self._until:
                     continue
                 held = 0
+            finally:
+                self._asking = None
             if held == 0:
                 self._lose()
                 break
-            renewed, pause = time.monotonic(), RENEW_S
+            self._until, pause = begun + LEASE_S, RENEW_S
         if connection is not None:
             connection.close()
 
+    def _watch(self) -> None:
+        """Count the lease as lost when its time is over and the database is still silent.
+
+        A process that was stopped for a while and goes on (Ctrl-Z) asks first: what nobody took
+        meanwhile is still its own.
+        """
+        while not self._closing.wait(LEASE_S / 60) and not self.lost:
+            asking, now = self._asking, time.monotonic()
+            if asking is not None and now >= self._until and now - asking >= LEASE_S / 10:
+                self._lose()
+
     def _lose(self) -> None:
-        self._lost.set()
+        with self._losing:
+            if self.lost:
+                return
+            self._lost.set()
         logger.error("run %s: the lease is lost", self.run_id)
         if self.on_loss is not None:
             self.on_loss()

@@ -24,6 +24,7 @@ from storage.agent_models import (
 from storage.models_base import AGENT, Base
 from storage.models_evidence import (
     CaseResult,
+    Commit,
     Delivery,
     FileLock,
     LegalTransition,
@@ -41,6 +42,7 @@ __all__ = [
     "AgentStep",
     "Base",
     "CaseResult",
+    "Commit",
     "CtaEvent",
     "Delivery",
     "Error",
@@ -94,6 +96,7 @@ phase_results = _table(PhaseResult)
 agent_invocations = _table(AgentInvocation)
 agent_steps = _table(AgentStep)
 tool_calls = _table(ToolCall)
+commits = _table(Commit)
 file_locks = _table(FileLock)
 rollbacks = _table(Rollback)
 cta_events = _table(CtaEvent)

@@ -121,6 +121,19 @@ class ToolResult(Base):
     ttl_seconds: Mapped[int] = mapped_column(server_default=text("600"))
 
 
+class Commit(Base):
+    """A commit of an attempt with what it added, for hosts whose clone does not have it."""
+
+    __tablename__ = "commits"
+    __table_args__ = (Index("idx_commits_project_id", "project_id"),)
+
+    sha: Mapped[Str] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    parent: Mapped[Str]
+    pack: Mapped[bytes]  # thin: what it builds on is in the parent
+    created_at: Mapped[Now]
+
+
 class Rollback(Base):
     """An intent to undo an attempt and all active ones after it, and whether git has done it."""
 

@@ -209,6 +209,16 @@ def _fetch(
         return cursor.execute(statement(query), parameters).fetchall()
 
 
+def commit_line(connection: psycopg.Connection[Any], sha: str) -> list[str]:
+    """Return the kept commits that lead to one, the oldest first; none: it is not kept."""
+    return [row["sha"] for row in _fetch(connection, "commit_line", sha=sha)]
+
+
+def commit_pack(connection: psycopg.Connection[Any], sha: str) -> bytes:
+    """Return the objects of a kept commit as a thin pack."""
+    return bytes(_fetch(connection, "commit_pack", sha=sha)[0]["pack"])
+
+
 def list_projects(connection: psycopg.Connection[Any]) -> list[ProjectRow]:
     """Return all projects by name."""
     return cast("list[ProjectRow]", _fetch(connection, "projects", name=None, repo_path=None))
@@ -236,6 +246,12 @@ def find_run(connection: psycopg.Connection[Any], run_id: str) -> RunRow | None:
     exact = [row for row in found if row["run_id"] == run_id]
     only = exact or found
     return cast("RunRow", only[0]) if len(only) == 1 else None
+
+
+def run_of_flow_run(connection: psycopg.Connection[Any], flow_run_id: str) -> str | None:
+    """Return the run that a Prefect flow run carried last, None if it carried none."""
+    found = _fetch(connection, "run_of_flow_run", flow_run_id=flow_run_id)
+    return found[0]["run_id"] if found else None
 
 
 def spent(

@@ -139,6 +139,14 @@ class EventRow(TypedDict):
     payload_json: Any
 
 
+class PackedCommit(TypedDict):
+    """A commit of an attempt with the objects that it added to its parent, as a thin pack."""
+
+    sha: str
+    parent: str
+    pack: bytes
+
+
 class FileLockRow(TypedDict):
     """A row of `file_locks`."""
 

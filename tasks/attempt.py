@@ -17,6 +17,7 @@ from storage.rows import AttemptRow, FailureRow
 from storage.states import AttemptStatus, WorkstreamStatus
 from tasks.breaker import PASSING, Decision, decide
 from tasks.budget import overspent
+from tasks.commits import LARGEST_FAILED, packed
 from tasks.context.besides import besides
 from tasks.context.of_attempt import context_of
 from tasks.diffs import count_lines
@@ -248,10 +249,12 @@ def _accept(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
     sandbox, number = run.sandbox, work.number
     head = sandbox.head
     commit = head
+    made = []
     status = AttemptStatus.SKIPPED if work.skipped else AttemptStatus.SUCCESS
     if not work.skipped and work.left is not None:
         commit = sandbox.commit(work.left.tree, _message(run, step, number))
         work.lines = count_lines(sandbox.clone.git, head, commit)
+        made = [packed(sandbox.clone.git, commit, head)]
     with run.database.transaction() as ledger:
         ledger.require_lease(run.run_id, run.owner)
         ledger.require_file_lock(run.project_id, work.file_path, work.token)
@@ -262,6 +265,7 @@ def _accept(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
         record_end(run, step, work, ledger, status, verdict, commit)
         if not work.skipped:
             note_success(run, step, ledger, work.attempt)
+        ledger.keep_commits(run.project_id, made)
         record_head(run, step, ledger, commit)
         ledger.unlock_file(run.project_id, work.file_path, work.token)
     if commit != head:
@@ -281,12 +285,17 @@ def _refuse(run: Run, step: PlannedStep, work: Work, verdict: Verdict) -> Attemp
     sandbox, number = run.sandbox, work.number
     failure_class = verdict.failure_class or "unknown"
     kept = None
+    made = []
     if work.left is not None and work.left.changed:
         kept = sandbox.keep_failed(number, work.left.tree, _message(run, step, number))
+        made = [packed(sandbox.clone.git, kept, sandbox.head)]
     limits = run.settings.limits
     with run.database.transaction() as ledger:
         ledger.require_lease(run.run_id, run.owner)
         record_end(run, step, work, ledger, AttemptStatus.FAILURE, verdict, kept)
+        ledger.keep_commits(
+            run.project_id, [each for each in made if len(each["pack"]) <= LARGEST_FAILED]
+        )
         if kept is not None and work.left is not None:
             size = sum(entry.size for entry in work.left.manifest.entries.values())
             ledger.save_sandbox(run.sandbox_id, size_bytes=size)

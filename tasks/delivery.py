@@ -209,6 +209,7 @@ def _command(
             cwd=sandbox.path,
             env=suite_environment(run.test_command.home),
             timeout_s=run.settings.project.timeout_s,
+            fence=run.test_command.fenced(sandbox.path),
         )
     except ProgramNotFound as error:
         return report.add(name, passed=False, reason=str(error), **facts)

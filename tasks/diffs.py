@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from storage.exceptions import InputError
 from storage.home import Home
+from tasks.commits import fetch_over
 from tasks.git import Git
-from tasks.sandbox.clone import existing_clone
+from tasks.repository import UserRepository
+from tasks.sandbox.clone import ProjectClone, existing_clone
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 def count_lines(git: Git, before: str, after: str, *paths: str) -> tuple[int, int] | None:
@@ -27,19 +33,31 @@ def count_lines(git: Git, before: str, after: str, *paths: str) -> tuple[int, in
     return sum(added for added, _ in text), sum(deleted for _, deleted in text)
 
 
-def attempt_diff(repo_path: str, before: str | None, after: str | None) -> str:
+def attempt_diff(
+    connection: psycopg.Connection[Any], repo_path: str, before: str | None, after: str | None
+) -> str:
     """Return the patch between two commits of a project, empty when nothing was changed.
 
+    Args:
+        connection: to the ledger, which has the commits that other hosts made.
+        repo_path: the user's repository.
+        before: a commit, None for none.
+        after: likewise.
+
     Raises:
-        InputError: the clone, or a commit in it, is not there any more.
+        InputError: a commit is not to be had, or there is neither a clone nor the repository.
     """
     if before is None or after is None or before == after:
         return ""
-    git = existing_clone(Home.current(), Path(repo_path))
-    if git is None or git.resolve(before) is None or git.resolve(after) is None:
+    home = Home.current()
+    git = existing_clone(home, Path(repo_path))
+    if git is None:  # another host did it
+        repository = UserRepository.open(repo_path)
+        git = ProjectClone.prepare(home.ensure(), repository, repository.head).git
+    if not (fetch_over(connection, git, before) and fetch_over(connection, git, after)):
         raise InputError(
-            f"Greenline's clone of {repo_path} does not have {before[:10]}..{after[:10]} "
-            f"(GREENLINE_HOME is {Home.current().path})"
+            f"Greenline's clone of {repo_path} does not have {before[:10]}..{after[:10]}, and the "
+            f"ledger has not kept them (GREENLINE_HOME is {home.path})"
         )
     options = ("-p", "--no-ext-diff", "--no-textconv", "--no-color", "-M", "--binary")
     return os.fsdecode(git.run("diff", *options, before, after)).encode("utf-8", "replace").decode()

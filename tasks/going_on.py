@@ -11,12 +11,13 @@ from storage.exceptions import InputError
 from storage.home import Home
 from storage.ledger.recovery import TreeTaken
 from storage.states import RunStatus
+from tasks.commits import clone_with
 from tasks.config import Settings
 from tasks.plan import FeaturePlan
 from tasks.repository import CommitTree, UserRepository
 from tasks.repository_settings import read_settings
 from tasks.run import EarlierRun
-from tasks.sandbox.clone import existing_clone
+from tasks.sandbox.clone import ProjectClone
 
 _ENDED: Final = (
     RunStatus.COMPLETED,
@@ -31,6 +32,7 @@ class Source:
     """A run that ended, as the one that goes on from its branch needs it.
 
     Attributes:
+        database: the ledger that it is in.
         head: the commit that its branch stands on.
         standing: the numbers of the attempts that did its steps and were not taken back since, by
             subtask and step number.
@@ -38,6 +40,7 @@ class Source:
         taken_by: the run under way that works on its steps already, None: there is none.
     """
 
+    database: Database
     run_id: str
     feature_id: int
     completed: bool
@@ -74,7 +77,8 @@ class Source:
         plan = FeaturePlan.model_validate(known["plan"])
         head = row["head_commit"] or known["base_commit"]
         completed = row["status"] == RunStatus.COMPLETED
-        return cls(run_id, row["feature_id"] or 0, completed, head, plan, standing, known, taken_by)
+        feature_id = row["feature_id"] or 0
+        return cls(database, run_id, feature_id, completed, head, plan, standing, known, taken_by)
 
     @property
     def plan_path(self) -> Path:
@@ -92,22 +96,19 @@ class Source:
         agent: str | None = self.known["agent"]
         return agent
 
-    def require_repository(self, repository: UserRepository) -> None:
-        """Make sure that it worked on this repository and that its branch is here.
+    def require_repository(self, repository: UserRepository) -> ProjectClone:
+        """Make sure that it worked on this repository; return the clone that has its branch.
 
         Raises:
-            InputError: it did not, or it is not.
+            InputError: it did not, or its commits are not to be had.
         """
         if str(repository.path) != self.known["repo_path"]:
             raise InputError(
                 f"run {self.run_id} worked on {self.known['repo_path']}, not on {repository.path}"
             )
-        clone = existing_clone(Home.current(), repository.path)
-        if clone is None or clone.resolve(self.head) is None:
-            raise InputError(
-                f"the commits of run {self.run_id} are not on this machine ({self.head[:12]} is "
-                "missing); go on from it where it was run, or run the plan anew"
-            )
+        return clone_with(
+            self.database, Home.current().ensure(), repository, self.run_id, self.known, self.head
+        )
 
     def tree(self, repository: UserRepository) -> CommitTree:
         """The files that its branch stands on.
@@ -115,10 +116,7 @@ class Source:
         Raises:
             InputError: its branch is not here.
         """
-        self.require_repository(repository)
-        clone = existing_clone(Home.current(), repository.path)
-        assert clone is not None  # noqa: S101 - looked at just now
-        return CommitTree(clone, self.head)
+        return CommitTree(self.require_repository(repository).git, self.head)
 
     def read_settings(
         self, repository: UserRepository, config: Path | None

@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from storage.rows import AttemptRow
+from storage.rows import AttemptRow, PackedCommit
 from storage.states import SandboxStatus, WorkstreamStatus
+from tasks.commits import packed
 from tasks.flaky import Judged, Rerun, judge_fairly
 from tasks.gates import Baseline, Expectation, SuiteRun, judge_implementation_step
 from tasks.gates.signatures import signature
@@ -162,8 +163,10 @@ class Lanes:
                 verdict = judged.verdict
                 return Refused(verdict.failure_class or "regression", verdict.reason)
         head = lane.head
+        packs = _packs(lane, moved)
         with run.database.transaction() as ledger:
             ledger.require_lease(run.run_id, run.owner)
+            ledger.keep_commits(run.project_id, packs)
             for attempt, commit_before, commit in moved:
                 ledger.rebase_attempt(
                     attempt["id"], commit_sha_before=commit_before, commit_sha_after=commit
@@ -289,7 +292,7 @@ class Lanes:
         )
         with run.database.transaction() as ledger:
             before = ledger.current_sandbox(run.run_id)
-            sandbox_id = record_sandbox(ledger, run.run_id, sandbox, run.repository)
+            sandbox_id = record_sandbox(ledger, run.run_id, sandbox, run.repository, run.settings)
             if before is not None:
                 ledger.use_sandbox(run.run_id, before)
         lane = Lane(name, sandbox, sandbox_id)
@@ -351,8 +354,10 @@ class Lanes:
         moved = self._rebase(view.sandbox, rows, base, stand.head)
         self._bring(view, moved[-1][2] if moved else stand.head)
         seen_now = self._observe(view)
+        packs = _packs(view.sandbox, moved)
         with run.database.transaction() as ledger:
             ledger.require_lease(run.run_id, run.owner)
+            ledger.keep_commits(run.project_id, packs)
             for attempt, before, commit in moved:
                 ledger.rebase_attempt(
                     attempt["id"], commit_sha_before=before, commit_sha_after=commit
@@ -438,6 +443,11 @@ class Lanes:
             if test.file_path in files or key not in fork
         }
         return Baseline(first=run.first, last=last)
+
+
+def _packs(lane: Sandbox, moved: Sequence[tuple[AttemptRow, str, str]]) -> list[PackedCommit]:
+    """Return the commits that a rebase made, with their objects."""
+    return [packed(lane.git, commit, before) for _, before, commit in moved if commit != before]
 
 
 def _ends_green(steps: Sequence[PlannedStep]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.claims import FlowRunClaim
 from storage.database import Database
 from storage.exceptions import InputError
 from storage.home import Home
@@ -19,6 +20,7 @@ from tasks.agents.base import Agent
 from tasks.agents.registry import make_agent
 from tasks.analysis import baseline_facts, repository_facts
 from tasks.config import Settings
+from tasks.fence.policy import fence_notes
 from tasks.flaky import flaky_in_baseline
 from tasks.going_on import Source
 from tasks.leftovers import claim, remove_run_files
@@ -65,8 +67,8 @@ class Checked:
         home = Home.current().ensure()
         run_id = new_run_id()
         branch = f"greenline/{run_id}"
-        command = project_tests(self.settings, home.sandboxes / run_id / "scratch")
         clone = ProjectClone.prepare(home, self.repository, self.base_commit)
+        command = project_tests(self.settings, home.sandboxes / run_id / "scratch", clone)
         sandbox = None
         try:
             claim(home.folder(home.sandboxes / run_id))
@@ -156,6 +158,7 @@ def check(
         settings, notes = source.read_settings(repository, config)
         agent = agent or source.agent
     settings.require_test_command()
+    notes += fence_notes(settings)
     for each in role_agents(plan, settings, agent).values():
         each.check(plan, plan_path.parent, repository)
         if each.endpoint is not None:
@@ -191,15 +194,22 @@ def _base_commit(repository: UserRepository, base: str | None) -> str:
     return found
 
 
-def store(prepared: Prepared, database: Database) -> str:
+def store(prepared: Prepared, database: Database, claim: FlowRunClaim | None = None) -> str:
     """Store plan, run and baseline in one transaction and return the run's id.
+
+    Args:
+        prepared: the run.
+        database: the ledger.
+        claim: the flow run that the run is for, which no other process may have begun with.
 
     Raises:
         GreenlineError: the ledger cannot take it; what was made on disk is removed then.
     """
     try:
         with database.transaction() as ledger:
-            store_run(ledger, prepared)
+            store_run(ledger, prepared, claim.flow_run_id if claim else None)
+            if claim is not None:
+                claim.require()
     except BaseException:
         discard(prepared)
         raise

@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -51,7 +51,9 @@ def take_up(run: Run) -> bool:
         crashed = ledger.interrupt(run.run_id, "the process that carried the run ended")
         freed = ledger.unlock_run(run.run_id)
         ledger.end_sandboxes(run.run_id, SandboxStatus.ABORTED, "its process ended")
-        run.sandbox_id = record_sandbox(ledger, run.run_id, run.sandbox, run.repository)
+        run.sandbox_id = record_sandbox(
+            ledger, run.run_id, run.sandbox, run.repository, run.settings
+        )
         ledger.record_event(
             run.run_id,
             None,
@@ -67,11 +69,23 @@ def take_up(run: Run) -> bool:
     return True
 
 
-def suspend(database: Database, lease: Lease, error: BaseException) -> LeaseLost | None:
+def suspend(
+    database: Database,
+    lease: Lease,
+    error: BaseException,
+    by_a_person: Callable[[], bool] = lambda: True,
+) -> LeaseLost | None:
     """Leave a run so that it can be taken up again, when something cut it off from inside.
 
     Attempts under way become failures of class `crashed`; what is done stays done. Whoever lost
     the run writes nothing.
+
+    Args:
+        database: the ledger's.
+        lease: the run's.
+        error: what cut it off.
+        by_a_person: asked when the process was told to stop: whether the run is to stay so until
+            a person takes it up, rather than go on by itself.
 
     Returns:
         That somebody else has the run, where this is found only now.
@@ -93,7 +107,7 @@ def suspend(database: Database, lease: Lease, error: BaseException) -> LeaseLost
                 "run_suspended",
                 {
                     "error": reason,
-                    "interrupted": stopped,
+                    "interrupted": stopped and by_a_person(),
                     "crashed_attempts": [attempt["number"] for attempt in crashed],
                 },
             )

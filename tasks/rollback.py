@@ -26,10 +26,11 @@ from storage.lease import described, owner_is_dead
 from storage.ledger import Ledger
 from storage.rows import AttemptRow, DeliveryRow, RollbackRow, RunRow
 from storage.states import legal_moves
+from tasks.commits import clone_with
 from tasks.git import Git, GitError, RefMoved, decode
 from tasks.repository import BranchTaken, UserRepository
 from tasks.rollback_extent import Made, what_goes
-from tasks.sandbox.clone import ProjectClone, existing_clone
+from tasks.sandbox.clone import ProjectClone
 from tasks.sandbox.trees import remove
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def plan_rollback(database: Database, project_id: int, number: int) -> Planned:
         _require_last(ledger, run["run_id"])
         rows = ledger.active_attempts(run["run_id"])
         pending = ledger.pending_rollbacks(run["run_id"])
-    planned = _planned(run, attempt, rows)
+    planned = _planned(database, run, attempt, rows)
     notes = [
         f"rollback {row['id']} of this run was interrupted and is finished first" for row in pending
     ]
@@ -203,21 +204,19 @@ def _require_last(ledger: Ledger, run_id: str) -> None:
     raise InputError(f"run {other} went on from run {run_id} with the same steps; {how}")
 
 
-def _planned(run: RunRow, attempt: AttemptRow, rows: list[AttemptRow]) -> Planned:
+def _planned(
+    database: Database, run: RunRow, attempt: AttemptRow, rows: list[AttemptRow]
+) -> Planned:
     """Work out what goes, from the ledger and from git's objects; refs are not looked at.
 
     Raises:
-        InputError: the user's repository or the run's commits are not on this machine.
+        InputError: the user's repository or the run's commits are not to be had.
     """
     known: dict[str, Any] = run["metadata_json"] or {}
     base, head = known["base_commit"], run["head_commit"] or known["base_commit"]
     repository = UserRepository.open(Path(known["repo_path"]))
-    clone = existing_clone(Home.current(), repository.path)
-    if clone is None or clone.resolve(head) is None:
-        raise InputError(
-            f"the commits of run {run['run_id']} are not on this machine ({head[:12]} is missing); "
-            f"roll it back where it was run (GREENLINE_HOME is {Home.current().path})"
-        )
+    home = Home.current().ensure()
+    clone = clone_with(database, home, repository, run["run_id"], known, head).git
     listed = clone.run("rev-list", "--first-parent", "--reverse", f"{base}..{head}")
     number = attempt["number"] or 0
     extent = what_goes([Made.of(row) for row in rows], base, decode(listed).split(), number)
@@ -497,7 +496,7 @@ def _finish(database: Database, row: RollbackRow) -> RolledBack | None:
             if attempt is None:
                 raise GreenlineError(f"the attempt of rollback {row['id']} is inactive already")
             run = _run_of(ledger, attempt)
-        planned = _planned(run, attempt, rows)
+        planned = _planned(database, run, attempt, rows)
         if list(planned.commits) != row["commits"]:
             raise GreenlineError(
                 f"rollback {row['id']} was to take {len(row['commits'])} commits back, and by the "

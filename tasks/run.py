@@ -124,10 +124,15 @@ class Run:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run goes about its work; kept with it, so that a resume goes about it likewise."""
+    """How a run goes about its work; kept with it, so that a resume goes about it likewise.
+
+    Attributes:
+        pushed: the ref that was pushed with the plan, None for a run that a person began.
+    """
 
     no_wait: bool = False
     max_parallel: int = 1
+    pushed: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from storage.ledger import Ledger
 from storage.rows import CaseResultRow, RunRow
 from storage.states import SandboxStatus
 from tasks.agents.registry import make_agent
+from tasks.commits import clone_with, fetch
 from tasks.config import Settings
+from tasks.fence.policy import network_policy
 from tasks.flaky import baseline_taken_up
 from tasks.gates import Baseline
 from tasks.gates.junit import TestResult
@@ -25,14 +27,19 @@ from tasks.process import end_programs_in
 from tasks.project_commands import project_tests, run_setup
 from tasks.repository import UserRepository
 from tasks.run import Line, PlannedStep, Prepared, Run
-from tasks.sandbox import ProjectClone, Sandbox
+from tasks.sandbox import Sandbox
 from tasks.verify import Verification, tolerated_exit
 
 
-def store_run(ledger: Ledger, prepared: Prepared) -> None:
+def store_run(ledger: Ledger, prepared: Prepared, flow_run_id: str | None = None) -> None:
     """Store project, plan, run, workstreams, steps, sandbox and baseline: all or nothing.
 
     The run is this process's from the beginning: its lease is taken with it.
+
+    Args:
+        ledger: a transaction.
+        prepared: the run.
+        flow_run_id: the Prefect flow run that carries it, where it is known by now.
     """
     settings, repository = prepared.settings, prepared.repository
     project = ledger.get_or_create_project(
@@ -71,7 +78,7 @@ def store_run(ledger: Ledger, prepared: Prepared) -> None:
             "taken_over": {f"{key}/{number}": n for (key, number), n in earlier.done.items()}
             if earlier
             else {},
-            "prefect_flow_run_ids": [],
+            "prefect_flow_run_ids": [flow_run_id] if flow_run_id else [],
         },
     )
     ledger.set_run_head(prepared.run_id, prepared.base_commit)
@@ -86,7 +93,9 @@ def store_run(ledger: Ledger, prepared: Prepared) -> None:
             task_id = ledger.create_task(feature_id, task.title, task.description)
             for subtask in task.subtasks:
                 _store_subtask(ledger, prepared.run_id, project["id"], task_id, subtask)
-    record_sandbox(ledger, prepared.run_id, prepared.sandbox, prepared.repository)
+    record_sandbox(
+        ledger, prepared.run_id, prepared.sandbox, prepared.repository, prepared.settings
+    )
     record_verification(ledger, prepared.run_id, prepared.baseline, commit=prepared.base_commit)
     for rerun in prepared.reruns:
         record_verification(ledger, prepared.run_id, rerun, commit=prepared.base_commit)
@@ -136,16 +145,18 @@ def _store_workstream(ledger: Ledger, run_id: str, subtask: Subtask, subtask_id:
 
 
 def record_sandbox(
-    ledger: Ledger, run_id: str, sandbox: Sandbox, repository: UserRepository
+    ledger: Ledger, run_id: str, sandbox: Sandbox, repository: UserRepository, settings: Settings
 ) -> str:
     """Record a sandbox of a run with what it was made from, running; return its id."""
+    policy = network_policy(settings)
     sandbox_id = ledger.create_sandbox(
         run_id,
         source_type="git",
         source_url=str(repository.path),
         source_revision=sandbox.head,
         cwd=str(sandbox.path),
-        runtime="process",
+        runtime=policy["fence"] or "process",
+        network_policy=policy,
     )
     ledger.update_sandbox_status(sandbox_id, SandboxStatus.RUNNING)
     return sandbox_id
@@ -187,7 +198,7 @@ def open_run(database: Database, run_id: str, *, taken_up: bool = False) -> Run:
 
     The branch is put where the ledger says that the run's line stands, and the worktree is
     brought there, whatever state a process that was killed left them in. What such a process left
-    running is ended.
+    running is ended. Commits that another host made come from the ledger.
 
     Args:
         database: the ledger.
@@ -195,7 +206,8 @@ def open_run(database: Database, run_id: str, *, taken_up: bool = False) -> Run:
         taken_up: a person asked for it, after it was cut off.
 
     Raises:
-        InputError: there is no such run, or its commits are not on this machine.
+        InputError: there is no such run, or its commits are neither on this machine nor in the
+            ledger.
     """
     home = Home.current().ensure()
     with database.transaction() as ledger:
@@ -210,13 +222,19 @@ def open_run(database: Database, run_id: str, *, taken_up: bool = False) -> Run:
         last = stored_results(ledger.last_outcomes(run_id))
         flaky = ledger.flaky_tests(run_id) | ledger.flaky_tests(known.get("baseline_run", run_id))
         sandbox_id = ledger.current_sandbox(run_id)
+        streams = ledger.get_workstreams_for_run(run_id)
     settings = Settings.model_validate(known["config"])
     plan = FeaturePlan.model_validate(known["plan"])
     repository = UserRepository.open(Path(known["repo_path"]))
     folder = home.sandboxes / run_id
     end_programs_in(folder)
-    sandbox = _open_sandbox(home, repository, row, folder)
-    command = project_tests(settings, folder / "scratch", known["tolerated_exit_code"])
+    sandbox = _open_sandbox(database, home, repository, row, folder)
+    for stream in streams:  # what is not to be had is done anew (`tasks.lanes`)
+        if lane_head := (stream["metadata_json"] or {}).get("lane_head"):
+            fetch(database, sandbox.clone.git, lane_head)
+    command = project_tests(
+        settings, folder / "scratch", sandbox.clone, known["tolerated_exit_code"]
+    )
     if sandbox.needs_set_up:
         run_setup(settings, sandbox, command)
     options = known.get("options", {})
@@ -250,16 +268,13 @@ def open_run(database: Database, run_id: str, *, taken_up: bool = False) -> Run:
     )
 
 
-def _open_sandbox(home: Home, repository: UserRepository, row: RunRow, folder: Path) -> Sandbox:
+def _open_sandbox(
+    database: Database, home: Home, repository: UserRepository, row: RunRow, folder: Path
+) -> Sandbox:
     """Take the run's sandbox over, on its branch where the ledger says that it stands."""
     known: dict[str, Any] = row["metadata_json"] or {}
     head = row["head_commit"] or known["base_commit"]
-    clone = ProjectClone.prepare(home, repository, known["base_commit"])
-    if clone.git.resolve(head) is None:
-        raise InputError(
-            f"the commits of run {row['run_id']} are not on this machine ({head[:12]} is missing); "
-            "resume it where it was run, or run the plan anew"
-        )
+    clone = clone_with(database, home, repository, row["run_id"], known, head)
     clone.put_branch(known["branch"], head)
     home.folder(folder)
     return Sandbox.open(clone, folder / "main", branch=known["branch"])

@@ -32,7 +32,7 @@ def spare_sandbox(run: Run, name: str, commit: str) -> Iterator[Sandbox]:
     )
     with run.database.transaction() as ledger:
         before = ledger.current_sandbox(run.run_id)
-        sandbox_id = record_sandbox(ledger, run.run_id, sandbox, run.repository)
+        sandbox_id = record_sandbox(ledger, run.run_id, sandbox, run.repository, run.settings)
         if before is not None:
             ledger.use_sandbox(run.run_id, before)
     try:

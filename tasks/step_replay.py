@@ -26,6 +26,7 @@ from storage.states import AttemptStatus, FeaturePhase, SandboxStatus
 from tasks.agents.base import Agent
 from tasks.agents.registry import make_agent
 from tasks.breaker import PASSING
+from tasks.commits import clone_with, fetch
 from tasks.config import Settings
 from tasks.context.besides import besides
 from tasks.context.of_attempt import rebuilt
@@ -42,7 +43,7 @@ from tasks.repository import UserRepository
 from tasks.repository_settings import read_settings
 from tasks.run import Line, PlannedStep, Run
 from tasks.run_store import planned_steps, record_sandbox, record_verification, stored_results
-from tasks.sandbox import ProjectClone, Sandbox
+from tasks.sandbox import Sandbox
 from tasks.sandbox.trees import remove
 from tasks.step_gates import judge
 from tasks.stuck import instructions_before
@@ -155,19 +156,21 @@ def _sandboxed(
     """Give the run and the step as they were when the attempt began, in a sandbox of their own."""
     known: dict[str, Any] = row["metadata_json"] or {}
     commit = attempt["commit_sha_before"] or ""
-    clone = ProjectClone.prepare(home, repository, commit)
+    clone = clone_with(database, home, repository, row["run_id"], known, commit)
+    if (left := attempt["commit_sha_after"]) is not None:
+        fetch(database, clone.git, left)
     settings = Settings.model_validate(known["config"])
     name = f"replay-{uuid.uuid4().hex[:12]}"
     folder = home.folder(home.sandboxes / name)
     claim(folder)
-    command = project_tests(settings, folder / "scratch", known["tolerated_exit_code"])
+    command = project_tests(settings, folder / "scratch", clone, known["tolerated_exit_code"])
     branch = f"greenline-spare/{name}"
     sandbox_id = None
     try:
         sandbox = Sandbox.create(clone, folder / "main", branch=branch, base_commit=commit)
         with database.transaction() as ledger:
             own = ledger.current_sandbox(row["run_id"])
-            sandbox_id = record_sandbox(ledger, row["run_id"], sandbox, repository)
+            sandbox_id = record_sandbox(ledger, row["run_id"], sandbox, repository, settings)
             if own is not None:
                 ledger.use_sandbox(row["run_id"], own)
             step_ids = ledger.step_ids(row["run_id"])

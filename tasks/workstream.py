@@ -9,6 +9,7 @@ from storage.ledger import Ledger
 from storage.ledger.recovery import WORKSTREAM_ENDS
 from storage.rows import AttemptRow
 from storage.states import StepStatus, WorkStage, WorkstreamStatus
+from tasks.commits import fetch
 from tasks.gates import judge_suite
 from tasks.plan import Subtask
 from tasks.run import PlannedStep, Run
@@ -77,7 +78,11 @@ def enter_step(run: Run, planned: PlannedStep, fingerprint: str) -> AttemptRow |
             return ledger.attempt_by_number(run.project_id, taken_over)
         # A step of the tree that another run did, and that is to be done anew.
         ledger.reopen_step(planned.step_id, "to be done anew", run.run_id, planned.ws_id)
-        return ledger.find_done_step(run.project_id, fingerprint, run.sandbox.head)
+        done = ledger.find_done_step(run.project_id, fingerprint, run.sandbox.head)
+    commit = done["commit_sha_after"] if done else None
+    if commit is not None and not fetch(run.database, run.sandbox.clone.git, commit):
+        return None  # another host did it, and its commit is not to be had
+    return done
 
 
 def move_to_stage(

@@ -3,6 +3,7 @@
 A `Ledger` takes a SQLAlchemy session and is had from `Database.transaction`. What it does is cut
 by subject: `plan` (project … step), `runs` (runs, workstreams, errors), `attempts` and
 `attempt_history`, `evidence` (verifications, deliveries), `deliveries` (what became of them),
+`commits` (what hosts that lack a commit take it from),
 `phases` (feature runs, phases, work stages), `agents` (sandboxes, invocations, tool calls), `locks`
 (leases of runs, locks of files), `memories` (what later steps are told), `recovery` (taking up what
 was cut off) and `tool_results` (what read-only tools said a moment ago). What it returns are
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from storage.ledger.agents import Agents
 from storage.ledger.attempts import Attempts
+from storage.ledger.commits import Commits
 from storage.ledger.ctas import Ctas
 from storage.ledger.deliveries import Deliveries
 from storage.ledger.evidence import Evidence
@@ -26,7 +28,7 @@ from storage.ledger.tool_results import ToolResults
 
 
 class Ledger(
-    Ctas, Rollbacks, Recovery, Locks, Attempts, Evidence, Deliveries, Phases, Agents, Memories,
-    ToolResults, Reading,
+    Ctas, Rollbacks, Recovery, Locks, Attempts, Evidence, Deliveries, Commits, Phases, Agents,
+    Memories, ToolResults, Reading,
 ):  # fmt: skip
     """The ledger within one transaction. Nothing of it is kept unless the transaction commits."""

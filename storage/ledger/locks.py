@@ -39,6 +39,10 @@ class Locks(Base):
             self._scalar(select(runs.c.lease_owner).where(runs.c.run_id == run_id)),
         )
 
+    def now(self) -> dt.datetime:
+        """Return the database's time: leases run out by it, and by no host's own."""
+        return cast("dt.datetime", self._scalar(select(func.clock_timestamp())))
+
     def require_lease(self, run_id: str, owner: str) -> None:
         """Make sure that this owner carries the run, until the transaction ends.
 

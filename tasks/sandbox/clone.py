@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tasks.repository import UserRepository
 
 HEAD = b"ref: refs/heads/greenline\n"
+_MOST_BORROWED = 8
+"""Folders of objects; git itself follows no more than five in a row."""
 _KEPT = frozenset({"HEAD", "config", "objects", "refs", "packed-refs", "shallow"})
 
 
@@ -80,6 +82,18 @@ class ProjectClone:
     def with_files(self, work_tree: Path, index_file: Path) -> Git:
         """Git on the clone, a worktree and an index."""
         return Git(self.path, work_tree, index_file, identity=self.identity)
+
+    def object_folders(self) -> tuple[Path, ...]:
+        """Return the folders of objects that the clone and its worktrees read from."""
+        folders = [self.path / "objects"]
+        todo = [self.borrowed]
+        while todo and len(folders) <= _MOST_BORROWED:
+            folder = todo.pop()
+            folders.append(folder)
+            with contextlib.suppress(OSError):
+                lines = (folder / "info" / "alternates").read_bytes().splitlines()
+                todo += [folder / os.fsdecode(line) for line in lines if line[:1] not in b'#"']
+        return tuple(folders)
 
     def verify(self) -> tuple[str, ...]:
         """Put right what somebody else changed in the clone's set-up, and say what it was.

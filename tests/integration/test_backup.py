@@ -72,6 +72,8 @@ INSERT INTO file_locks (project_id, file_path, holder, run_id, step_id)
     SELECT project_id, file_path, 'somewhere/-/1/2/3', NULL, id FROM steps WHERE step_number = 1;
 INSERT INTO tool_results (tool_name, args_hash, project_id, fingerprint, result)
     SELECT 'list', 'h', id, 'f', 'null' FROM projects;
+INSERT INTO commits (sha, project_id, parent, pack)
+    SELECT repeat('c', 40), id, repeat('a', 40), '\\x00ff0a5c'::bytea FROM projects LIMIT 1;
 INSERT INTO rollbacks (run_id, attempt_id, who) SELECT run_id, id, %(nasty)s FROM step_attempts;
 INSERT INTO deliveries (run_id, mode, target_branch, commit_sha)
     SELECT run_id, 'branch', 'main', repeat('b', 40) FROM runs;
@@ -805,8 +807,8 @@ def test_nothing_is_replaced_while_somebody_carries_a_run(full, tmp_path):
     assert full.run_id in told
     with full.database.transaction() as ledger:
         ledger.release_lease(full.run_id, this_owner())
-        host, space, *_ = this_owner().split("/")
-        gone = f"{host}/{space}/{os.getpid()}/long ago/aa"
+        host, space, _, birth, _ = this_owner().split("/")
+        gone = f"{host}/{space}/{os.getpid()}/{birth.rpartition(':')[0]}:1/aa"
         assert ledger.acquire_lease(full.run_id, gone, 30)
     put_back(full.database, tmp_path / "ledger", replace=True)
     with full.database.get_connection() as connection:

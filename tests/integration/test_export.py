@@ -36,7 +36,7 @@ LEDGER = TABLES["ledger"]
 TYPES = {
     "int4": "INTEGER", "int8": "BIGINT", "text": "VARCHAR", "timestamptz": "TIMESTAMP WITH TIME ZONE",
     "bool": "BOOLEAN", "jsonb": "JSON", "json": "JSON", "uuid": "UUID", "numeric": "DOUBLE",
-    "varchar": "VARCHAR",
+    "varchar": "VARCHAR", "bytea": "BLOB",
 }  # fmt: skip
 
 

@@ -189,6 +189,27 @@ def test_a_ledger_that_is_away_for_a_moment_costs_nothing(stored, quick, monkeyp
     lease.close()
 
 
+def test_a_ledger_that_is_silent_costs_the_lease_in_time(stored, quick):
+    """A call that gets no answer at all is not waited for: the lease is over when it is over.
+
+    What is held then is somebody else's to take, and agents are ended by then.
+    """
+    told = threading.Event()
+    with stored.database.get_connection() as other:
+        lease = Lease.take(stored.database, stored.run_id, on_loss=told.set)
+        other.execute(
+            "SELECT * FROM runs WHERE run_id = %s FOR UPDATE", (stored.run_id,)
+        )  # the heartbeat waits for this, as it would for a network that is gone
+        begun = time.monotonic()
+        assert told.wait(10)
+        assert time.monotonic() - begun < 5
+        assert lease._thread.is_alive(), "it waits still"
+        other.rollback()
+    lease.close()
+    wait_for(lambda: not lease._thread.is_alive())
+    assert lease.lost
+
+
 def test_a_transaction_of_its_holder_and_a_take_over_do_not_overlap(stored):
     """`require_lease` holds until the transaction ends: who takes the run waits for it."""
     with stored.database.transaction() as ledger:
@@ -234,7 +255,11 @@ def of(pid, **changed):
 def test_only_who_is_surely_gone_counts_as_dead():
     """Another host, another container, or a name that nobody understands: nobody can tell."""
     assert not owner_is_dead(this_owner())
-    assert owner_is_dead(of(os.getpid(), birth="boot:1")), "another process had this number"
+    start = of(os.getpid()).split("/")[3].rpartition(":")[0]
+    assert owner_is_dead(of(os.getpid(), birth=f"{start}:1")), "another process had this number"
+    assert not owner_is_dead(of(os.getpid(), birth="another-start:1")), (
+        "a machine with the same name, numbers and first namespace: a copy, or a container's host"
+    )
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     owner = of(child.pid)
     assert not owner_is_dead(owner)

@@ -14,6 +14,7 @@ from storage.database import Database
 from storage.exceptions import GreenlineError, InputError
 from storage.home import Home
 from storage.lease import this_owner
+from tasks.commits import packed
 from tasks.repository import UserRepository
 from tasks.rollback import (
     STAGES,
@@ -559,13 +560,23 @@ def test_the_last_failure_of_a_run_goes_although_the_branch_stays_and_is_checked
     assert told.rows("SELECT accepted, reverted_at FROM deliveries") == [(None, None)]
 
 
-def test_on_another_machine_it_says_where_the_commits_are(story, monkeypatch, tmp_path):
-    told = story()
+def test_on_another_machine_the_commits_come_from_the_ledger(story, monkeypatch, tmp_path):
+    """Where the ledger has not kept them (earlier versions did not), it says so."""
+    told = story(published=False)
     Work(told.database, told.plan_of(4)).record_intent()
+    own = told.clone.git
     monkeypatch.setenv("GREENLINE_HOME", str(tmp_path / "another"))
     with pytest.raises(InputError, match="are not on this machine"):
         told.plan_of(2)
     assert finish_pending_rollbacks(told.database) == [], "whoever has the commits will"
+    with told.database.transaction() as ledger:
+        made = list(told.commits.values())
+        line = zip(made, [told.base, *made[:-1]], strict=True)
+        ledger.keep_commits(told.project_id, [packed(own, *each) for each in line])
+    assert told.plan_of(2).commits == tuple(reversed(made[1:]))
+    (done,) = finish_pending_rollbacks(told.database)
+    assert done.planned.number == 4
+    assert told.rows("SELECT head_commit FROM runs") == [(made[1],)]
 
 
 def test_an_attempt_recorded_from_elsewhere_has_no_branch(database, stored):
