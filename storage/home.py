@@ -19,7 +19,7 @@ OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 # What tells a home of ours from a folder that somebody named by mistake.
 _SUBFOLDERS = (
     "postgres", "prefect", "projects", "sandboxes", "logs", "demo", "services", "exports",
-    "reports", "acceptance", "skills", "agents",
+    "reports", "acceptance", "skills", "agents", "pushes", "mirrors",
 )  # fmt: skip
 
 

@@ -132,7 +132,7 @@ class UserRepository:
             )
         top = git_dir.resolve() if bare else Path(_asked(given, "--show-toplevel")).resolve()
         git = Git(git_dir, work_tree=None if bare else top)
-        head = git.resolve("HEAD")
+        head = git.resolve("HEAD") or (_usual_branch(git) if bare else None)
         if head is None:
             raise InputError(_no_commit(top, git))
         return cls(top, git, common_dir, bare, object_format, head)
@@ -147,13 +147,10 @@ class UserRepository:
     def default_branch(self) -> str:
         """The branch that HEAD is on; with a detached HEAD `main`, `master` or the first one."""
         on = self.git.call("symbolic-ref", "--quiet", "--short", "HEAD")
-        if on.status == 0:
+        # A bare repository may have been made with another name than what was pushed to it then.
+        if on.status == 0 and (not self.is_bare or self.git.resolve("HEAD") is not None):
             return decode(on.stdout).rstrip("\n")
-        branches = _branches(self.git)
-        for usual in ("main", "master", "trunk", "develop"):
-            if usual in branches:
-                return usual
-        return branches[0] if branches else "HEAD"
+        return _usual(_branches(self.git)) or "HEAD"
 
     @cached_property
     def identity(self) -> Identity:
@@ -346,6 +343,18 @@ def _identity(file: Path) -> tuple[int, int] | None:
 def _branches(git: Git) -> list[str]:
     listed = decode(git.run("for-each-ref", "--format=%(refname)", "refs/heads/")).splitlines()
     return [ref.removeprefix("refs/heads/") for ref in listed]
+
+
+def _usual(branches: list[str]) -> str | None:
+    """The branch that most likely is the one people work on."""
+    usual = (name for name in ("main", "master", "trunk", "develop") if name in branches)
+    return next(usual, branches[0] if branches else None)
+
+
+def _usual_branch(git: Git) -> str | None:
+    """The commit of the usual branch, None where there is none."""
+    name = _usual(_branches(git))
+    return git.resolve(f"refs/heads/{name}") if name else None
 
 
 def _asked(folder: Path, question: str) -> str:

@@ -13,6 +13,7 @@ import typer
 from analytics.errors import AnalyticsError
 from flows.cli import (
     analytics_commands,
+    hooks_command,
     inbox_commands,
     ledger_commands,
     run_commands,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for commands in (
     run_commands, step_commands, inbox_commands, analytics_commands, ledger_commands,
-    skills_command, write_plan_command, service_commands,
+    skills_command, write_plan_command, hooks_command, service_commands,
 ):  # fmt: skip
     commands.register(app)
 
