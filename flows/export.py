@@ -14,6 +14,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.artifacts.reports import export_sheet
+from flows.artifacts.writer import show
 from flows.exports import bring_up_to_date, exports_folder
 from storage.database import Database
 from tasks.export import ExportReport
@@ -32,6 +34,8 @@ async def export(out: str | None = None, *, full: bool = False) -> State[Any]:
         and `seconds`.
     """
     report = await asyncio.to_thread(_export, out, full=full)
+    if report.files:
+        await show(lambda: export_sheet(report.document()))
     told = f"{sum(report.rows.values())} rows in {report.files} files" if report.files else ""
     return Completed(message=told or "nothing changed", data=report.document())
 

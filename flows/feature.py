@@ -11,17 +11,25 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
 from prefect.transactions import BaseTransaction
 
+from flows import waiting
+from flows.artifacts.view import RunView
 from flows.flow_runs import end_flow_runs
 from flows.implementation import End, GivenUp, implementation, phase_task
 from flows.logs import keep_secrets_out_of_logs
+from flows.under_worker import stopped_by_a_person
+from storage import queries
+from storage.claims import FlowRunClaim, claimed
 from storage.database import Database
 from storage.exceptions import GreenlineError
 from storage.lease import Lease
@@ -76,16 +84,19 @@ async def feature(  # noqa: PLR0913, PLR0917 - its form in the UI
         taken_up: a person had the run taken up after it was cut off.
 
     Returns:
-        The run's id. Whoever waits for it to end finds in the ledger whether it waits for a
-        person.
+        The run's id.
 
     Raises:
+        Pause: the run waits for a person; the flow run is shown as paused. Inside of another flow
+            call :func:`carried_on`.
         RunNotCompleted: the run failed or is partial; the ledger has it all.
         RunCarried: another process carries the run.
         InputError: something given is wrong.
     """
     database = Database.open()
     try:
+        if run_id is None:
+            run_id = await _taken_up_itself(database)
         if run_id is None:
             checked = await asyncio.to_thread(
                 check,
@@ -96,14 +107,60 @@ async def feature(  # noqa: PLR0913, PLR0917 - its form in the UI
                 base=base,
                 options=RunOptions(no_wait=no_wait, max_parallel=max_parallel),
             )
-            prepared = await asyncio.to_thread(checked.observe)
-            run_id = await asyncio.to_thread(store, prepared, database)
+            with _claimed(database) as claim:
+                prepared = await asyncio.to_thread(checked.observe)
+                run_id = await asyncio.to_thread(store, prepared, database, claim)
         status = await carry(database, run_id, taken_up=taken_up)
+        if status == WAITING and _flow_run_id():
+            paused = await waiting.pause(database, run_id)
+            if paused is not None:
+                raise Pause(state=paused)
     finally:
         database.dispose()
     if status not in ("completed", WAITING):
         raise RunNotCompleted(f"run {run_id} is {status}")
     return run_id
+
+
+async def carried_on(**parameters: Any) -> State[Any]:
+    """Run `feature` inside of another flow; return the state that it ended with, or paused in.
+
+    Args:
+        parameters: those of :func:`feature`.
+    """
+    call: Any = feature
+    try:
+        state: State[Any] = await call(**parameters, return_state=True)
+    except Pause as paused:
+        if paused.state is None:  # not ours: whoever paused it has not said how it is
+            raise
+        return paused.state
+    return state
+
+
+async def _taken_up_itself(database: Database) -> str | None:
+    """Return the run that this flow run carried before it was resumed or retried, if any.
+
+    What was put into its form by who resumed it is written down as the answer.
+    """
+    flow_run_id = _flow_run_id()
+    if flow_run_id is None:
+        return None
+    run_id = await asyncio.to_thread(_run_of, database, flow_run_id)
+    if run_id is not None:
+        await waiting.take_answer(database, run_id)
+    return run_id
+
+
+def _claimed(database: Database) -> AbstractContextManager[FlowRunClaim | None]:
+    """Claim this flow run while its run is prepared, so that no other host begins with it."""
+    flow_run_id = _flow_run_id()
+    return nullcontext() if flow_run_id is None else claimed(database, flow_run_id)
+
+
+def _run_of(database: Database, flow_run_id: str) -> str | None:
+    with database.get_connection() as connection:
+        return queries.run_of_flow_run(connection, flow_run_id)
 
 
 async def carry(database: Database, run_id: str, *, taken_up: bool = False) -> str:
@@ -130,7 +187,7 @@ async def carry(database: Database, run_id: str, *, taken_up: bool = False) -> s
         await asyncio.to_thread(recovery.abandon, database, run_id, str(error))
         return "abandoned"
     except BaseException as error:
-        lost = recovery.suspend(database, lease, error)
+        lost = recovery.suspend(database, lease, error, stopped_by_a_person)
         if lost is not None and isinstance(error, GreenlineError):
             raise lost from error
         if lease.lost and isinstance(error, Interrupted):
@@ -149,21 +206,22 @@ async def _phases(run: Run) -> str:
     asyncio.get_running_loop().set_default_executor(threads)
     earlier = await asyncio.to_thread(phases.begin_run, run, _flow_run_id())
     await end_flow_runs(earlier)
-    await phase_task("analysis", lambda: phases.analysis(run))
-    await phase_task("approaches", lambda: phases.approaches(run))
-    await phase_task("judging", lambda: phases.judging(run))
-    end = await implementation_task(lambda: implementation(run))
-    if end == End.WAITING:
-        logger.info("run %s waits for a person", run.run_id)
-        return WAITING
-    if end == End.DONE:
-        approval = await asyncio.to_thread(phases.approved, run)
-        if approval == "waiting":
+    async with RunView(run) as view:
+        await phase_task("analysis", lambda: phases.analysis(run))
+        await phase_task("approaches", lambda: phases.approaches(run))
+        await phase_task("judging", lambda: phases.judging(run))
+        end = await implementation_task(lambda: implementation(run, view))
+        if end == End.WAITING:
+            logger.info("run %s waits for a person", run.run_id)
             return WAITING
-        await phase_task("pr", lambda: phases.pr(run, approval))
-    # The server notes task runs some time after they begin: it may know more of them by now.
-    await end_flow_runs(earlier)
-    return await asyncio.to_thread(phases.end_run, run)
+        if end == End.DONE:
+            approval = await asyncio.to_thread(phases.approved, run)
+            if approval == "waiting":
+                return WAITING
+            await phase_task("pr", lambda: phases.pr(run, approval))
+        # The server notes task runs some time after they begin: it may know more of them by now.
+        await end_flow_runs(earlier)
+        return await asyncio.to_thread(phases.end_run, run)
 
 
 @task(task_run_name="implementation", cache_policy=NO_CACHE)

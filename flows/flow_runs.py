@@ -15,16 +15,19 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
-from prefect.states import Crashed
+from prefect.states import Completed, Crashed
 
 logger = logging.getLogger(__name__)
 
 _GONE = "The process that carried the run ended; another flow run goes on with it."
+_ANSWERED = "It waited for a person; another flow run goes on with the run."
 _NOT_ENDED = [state for state in StateType if state not in TERMINAL_STATES]
 
 
 async def end_flow_runs(flow_run_ids: Iterable[str], message: str = _GONE) -> int:
     """Mark flow runs that have not ended, and their task runs, as crashed; return how many.
+
+    Those that waited for a person are done with their part: they are marked as completed.
 
     The task runs of an ended flow run as well: when a process is told to stop, the last words on
     its tasks may not reach the server any more.
@@ -41,7 +44,12 @@ async def end_flow_runs(flow_run_ids: Iterable[str], message: str = _GONE) -> in
         await _end_task_runs(client, named, message)
         ended = 0
         for flow_run in await client.read_flow_runs(flow_run_filter=named):
-            if flow_run.state is None or not flow_run.state.is_final():
+            state = flow_run.state
+            if state is not None and state.is_paused():  # its process ended as it should
+                await client.set_flow_run_state(
+                    flow_run.id, Completed(message=_ANSWERED), force=True
+                )
+            elif state is None or not state.is_final():
                 await client.set_flow_run_state(flow_run.id, Crashed(message=message), force=True)
                 ended += 1
     if ended:

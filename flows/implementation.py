@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.tasks import Task
 
+from flows.artifacts.view import RunView, project_name
 from storage.states import FailureClass
 from tasks import phases, stuck, workstream
 from tasks.attempt import (
@@ -70,15 +71,19 @@ async def phase_task(name: str, work: Callable[[], bool]) -> bool:
     return await asyncio.to_thread(work)
 
 
-async def implementation(run: Run) -> End:
+async def implementation(run: Run, view: RunView) -> End:
     """Do every workstream that can be done; in the order of their dependencies.
+
+    Args:
+        run: the run.
+        view: what shows its attempts.
 
     Raises:
         GivenUp: a person wants the run given up.
     """
     if not await asyncio.to_thread(phases.begin_implementation, run):
         return End.DONE
-    board = _Board(run, list(run.plan.in_dependency_order()))
+    board = _Board(run, view, list(run.plan.in_dependency_order()))
     try:
         ends = await board.work_through()
     finally:
@@ -94,6 +99,7 @@ class _Board:
     """Who is under way and who is to come."""
 
     run: Run
+    view: RunView
     waiting: list[Subtask]
     under_way: dict[asyncio.Task[End], Subtask] = field(default_factory=dict)
     over: set[str] = field(default_factory=set)
@@ -220,7 +226,7 @@ class _Board:
                 left = (decision.parked_until - datetime.now(UTC)).total_seconds()
                 await asyncio.to_thread(pause, max(0.0, left))
             try:
-                outcome = await _do_step(run, planned)
+                outcome = await _do_step(run, planned, self.view)
             except FileLocked as error:
                 await asyncio.to_thread(workstream.fail, run, planned, str(error), "conflict")
                 return End.FAILED
@@ -245,7 +251,7 @@ def _files(subtask: Subtask) -> set[str]:
     return {numbered.step.file_path for numbered in subtask.numbered_steps()}
 
 
-async def _do_step(run: Run, planned: PlannedStep) -> AttemptOutcome:
+async def _do_step(run: Run, planned: PlannedStep, view: RunView) -> AttemptOutcome:
     """Do one step as one Prefect task, retried while the breaker allows it."""
     fingerprint = step_fingerprint(run, planned)
     before = await asyncio.to_thread(workstream.enter_step, run, planned, fingerprint)
@@ -258,16 +264,17 @@ async def _do_step(run: Run, planned: PlannedStep) -> AttemptOutcome:
 
     def attempt() -> AttemptOutcome:
         made.append(attempt_step(run, planned, fingerprint) if before is None else skip())
+        view.attempted(made[-1])
         return made[-1]
 
     call: Any = step_task.with_options(  # Prefect's overloads lose the return type
         # A hit in Prefect's cache counts only when the ledger agrees that the step was done.
         refresh_cache=before is None,
         # Few distinct sets of tags: for each one Prefect asks the server for its limits anew.
-        tags={f"project:{run.project_id}", f"role:{planned.numbered.step.assigned_to}"},
+        tags={f"project:{project_name(run)}", f"role:{planned.numbered.step.assigned_to}"},
     )
     state = await call(
-        f"{planned.subtask.key} {planned.name}",
+        f"{planned.subtask.key} {step_name(planned)}",
         f"{run.project_id}-{fingerprint}-{run.sandbox.head}",
         attempt,
         return_state=True,
@@ -280,6 +287,12 @@ async def _do_step(run: Run, planned: PlannedStep) -> AttemptOutcome:
     if not made or (state.is_failed() and not _is_final(made[-1])):
         await state.aresult()  # something unexpected: let it surface
     return made[-1]
+
+
+def step_name(planned: PlannedStep) -> str:
+    """Return a step's name within its subtask, for people: `2 implementation src/x.py`."""
+    step = planned.numbered.step
+    return f"{planned.numbered.number} {step.step_type} {step.file_path}"
 
 
 def _is_final(outcome: AttemptOutcome) -> bool:

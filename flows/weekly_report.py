@@ -13,6 +13,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.artifacts.reports import weekly_report_sheet
+from flows.artifacts.writer import show
 from flows.reports import make_report
 
 
@@ -45,6 +47,7 @@ async def weekly_report(
         project=project,
         baseline=baseline,
     )
+    await show(lambda: weekly_report_sheet(made))
     document = made.document()
     data = {name: document[name] for name in ("html", "markdown", "week", "findings")}
     return Completed(message=f"{made.report.weeks.week}: {made.html}", data=data)
