@@ -7,19 +7,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from flows import doctor_operation
+from flows.finding import Finding
 from flows.redaction import without_passwords
 from flows.services import Services
 from storage.database import URL_VARIABLE, Database
-from storage.exceptions import GreenlineError, InputError, ServiceError
+from storage.exceptions import GreenlineError, InputError
 from storage.home import Home
 from tasks.agents.installed import KNOWN, find, how_to_install, version_of
 from tasks.agents.program import ProgramAgent
 from tasks.agents.registry import make_agent
 from tasks.config import Settings
 from tasks.config.commands import expand_command
+from tasks.fence.available import Unavailable, bubblewrap
 from tasks.metering.endpoint import KEYS
 from tasks.metering.prices import Prices
 from tasks.project_commands import lacks_pytest, program_found
@@ -27,21 +29,6 @@ from tasks.repository import UserRepository
 from tasks.repository_settings import read_settings
 
 _OLDEST_GIT = (2, 38)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: whether it is well, what was found, and how to mend it.
-
-    Attributes:
-        exit_code: what a run that fails for it would exit with.
-    """
-
-    check: str
-    ok: bool
-    found: str
-    mend: str = ""
-    exit_code: int = ServiceError.exit_code
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
@@ -62,10 +49,11 @@ def examine(repo: str | None) -> list[Finding]:
         mend = "set GREENLINE_HOME to a folder that you can write"
         return [*findings, _wrong("home", str(error), mend)]
     findings.append(Finding("home", ok=True, found=str(home.path)))
+    findings.append(doctor_operation.disk(home))
     findings += _services(home)
     findings += [_program(name) for name in KNOWN]
-    findings += [_keys(), _prices()]
-    return findings + _repository(repo)
+    findings += [_keys(), _prices(), _fence()]
+    return findings + _repository(repo, home)
 
 
 def _git() -> Finding:
@@ -86,16 +74,22 @@ def _services(home: Home) -> list[Finding]:
     services = Services(home)
     findings: list[Finding] = []
     try:
-        report = Database(services.postgres_url()).init_db()
+        database = Database(services.postgres_url())
+        report = database.init_db()
         found = f"answers, schema version {report.version} ({report.state})"
-        findings.append(Finding("ledger", ok=True, found=found))
+        findings += [
+            Finding("ledger", ok=True, found=found),
+            doctor_operation.clock(database),
+        ]
     except GreenlineError as error:
         named = os.environ.get(URL_VARIABLE, "").strip()
         mend = f"set {URL_VARIABLE} right, or unset it" if named else f"see {services.postgres.log}"
         told = without_passwords(str(error))
         findings.append(Finding("ledger", ok=False, found=told, mend=mend))
     try:
-        findings.append(Finding("prefect", ok=True, found=services.prefect_api_url()))
+        url = services.prefect_api_url()
+        findings.append(Finding("prefect", ok=True, found=url))
+        findings += doctor_operation.operation(home, url)
     except GreenlineError as error:
         mend = f"see {services.prefect.log}"
         findings.append(Finding("prefect", ok=False, found=str(error), mend=mend))
@@ -125,6 +119,25 @@ def _prices() -> Finding:
         return _wrong("prices", str(error), "mend that file, or move it away")
 
 
+def _fence() -> Finding:
+    """Look for what fences agents and tests; most runs go on without it."""
+    found = bubblewrap()
+    if isinstance(found, Unavailable):
+        told = f"none: {found.why}; should you want one: {found.mend}"
+        return Finding("fence", ok=True, found=told)
+    return Finding("fence", ok=True, found=f"bubblewrap, {found.path}")
+
+
+def _required_fence(settings: Settings) -> list[Finding]:
+    """Look whether a run would have the fence that the settings demand, if they do."""
+    if settings.limits.fence != "on":
+        return []
+    found = bubblewrap()
+    if not isinstance(found, Unavailable):
+        return []
+    return [Finding('fence = "on"', ok=False, found=found.why, mend=found.mend)]
+
+
 def _agent(name: str, settings: Settings) -> Finding:
     """Look at an agent of the repository's settings: whether a run could start it."""
     check = f"agent {name}"
@@ -141,7 +154,7 @@ def _wrong(check: str, found: str, mend: str) -> Finding:
     return Finding(check, ok=False, found=found, mend=mend, exit_code=InputError.exit_code)
 
 
-def _repository(repo: str | None) -> list[Finding]:
+def _repository(repo: str | None, home: Home) -> list[Finding]:
     """Check a repository: the named one, or this folder's if it is in one."""
     try:
         repository = UserRepository.open(Path(repo or "."))
@@ -152,6 +165,7 @@ def _repository(repo: str | None) -> list[Finding]:
     findings = [
         Finding("repository", ok=True, found=f"{repository.path} at {repository.head[:10]}")
     ]
+    findings.append(doctor_operation.hooks(repository.path, home))
     try:
         settings, notes = read_settings(repository, repository.head, None)
         settings.require_test_command()
@@ -159,6 +173,7 @@ def _repository(repo: str | None) -> list[Finding]:
         mend = "run `greenline init`, or mend greenline.toml"
         return [*findings, _wrong("settings", str(error), mend)]
     findings.append(Finding("settings", ok=True, found="; ".join(notes) or "committed"))
+    findings += _required_fence(settings)
     findings.append(_test_command(settings, repository))
     findings += [_agent(name, settings) for name in settings.agents]
     return findings

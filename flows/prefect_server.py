@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from storage import detached
-from storage.exceptions import ServiceError
+from storage.exceptions import InputError, ServiceError
 from storage.supervision import (
     LOOPBACK,
     bound_log,
@@ -31,12 +32,11 @@ if TYPE_CHECKING:
     from storage.home import Home
 
 NAME = "prefect"
-WORK_POOL = "greenline"
-"""The work pool of the deployments in prefect.yaml."""
 API_VARIABLE = "PREFECT_API_URL"
 _START_TIMEOUT_S = 120.0  # its first start migrates an empty database: 4 s here
 _ANSWER_TIMEOUT_S = 5.0
 _PORT_TRIES = 5
+_OWN_PORTS = range(20_000, 30_000)
 
 # Said to server and clients alike.
 _COMMON = {
@@ -50,7 +50,10 @@ _SERVER = {
     # Recording task runs in batches takes 10 ms of the server's time a run instead of 24.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
-    "PREFECT_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # The second user interface asks a host on the internet for its settings at every page, whatever
+    # it is told of analytics; the first asks nobody. People can switch.
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_LOGGING_COLORS": "false",
     # The many route models are there once instead of twice.
     "PREFECT__SERVER_FINAL": "1",
@@ -82,23 +85,32 @@ class PrefectServer:
         """The server's log."""
         return self.home.logs / "prefect.log"
 
-    def start(self) -> str:
+    def start(self, port: int | None = None) -> str:
         """Start the server unless it runs; return its API's URL once it answers.
 
         This process counts as a user of the home's services until it ends.
 
+        Args:
+            port: the TCP port to listen on, from now on; None: the home's own, so that bookmarks
+                last, or any other while that is taken.
+
         Raises:
-            InputError: the home cannot be used.
+            InputError: the home cannot be used, or the server runs on another port than asked for.
             ServiceError: the server does not come up; says why, with the end of its log.
         """
         with explained("The Prefect server cannot be started", self.home):
             use_services(self.home)
             url = self.url()
-            if url is not None:
-                return url
-            with locked(self.home, NAME, timeout_s=_START_TIMEOUT_S):
-                # Somebody else may have started it meanwhile.
-                return self.url() or self._start()
+            if url is None:
+                with locked(self.home, NAME, timeout_s=_START_TIMEOUT_S):
+                    # Somebody else may have started it meanwhile.
+                    url = self.url() or self._start(port)
+        if port is not None and url != _api_url(port):
+            raise InputError(
+                f"the Prefect server of {self.home.path} runs already, at {url}, and not on port "
+                f"{port}; `greenline down` stops it"
+            )
+        return url
 
     def stop(self) -> bool:
         """Stop the server and all processes of its own; False if it was not running.
@@ -113,7 +125,22 @@ class PrefectServer:
         found = detached.running(self.home, NAME)
         return _api_url(found.port) if found is not None and _is_healthy(found.port) else None
 
-    def _start(self) -> str:
+    @property
+    def port(self) -> int:
+        """The port that this home's server is to have: the one asked for last, else one of its own.
+
+        It lies below those that systems hand out by themselves.
+        """
+        try:
+            return int(self._port_file.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return _OWN_PORTS[crc32(str(self.home.path).encode()) % len(_OWN_PORTS)]
+
+    @property
+    def _port_file(self) -> Path:
+        return self.home.services / "prefect.port"
+
+    def _start(self, asked: int | None) -> str:
         """Start it; the caller holds the lock and has seen that it does not answer."""
         found = detached.running(self.home, NAME)
         if found is not None:  # hung, or started by somebody who was killed while waiting for it
@@ -123,13 +150,20 @@ class PrefectServer:
         self.home.folder(self.home.prefect)
         log = self.home.folder(self.home.logs) / self.log.name
         bound_log(self.home, log)
-        for _ in range(_PORT_TRIES):
+        for attempt in range(_PORT_TRIES):
             since = log.stat().st_size if log.exists() else 0
-            port = free_port()
+            port = free_port(asked or self.port if attempt == 0 else None)
+            if asked is not None and port != asked:
+                raise ServiceError(
+                    f"Port {asked} of {LOOPBACK} is taken by another program, or may not be used. "
+                    "Give another --port, or leave it out."
+                )
             found = detached.start(
                 self.home, NAME, _command(port), env=self._environment(port), log=log, port=port
             )
             if self._answers_in_time(found):
+                if asked is not None:
+                    write_private(self.home, self._port_file, f"{asked}\n")
                 return _api_url(port)
             said = tail(log, since=since)
             if process_birth(found.pid) == found.birth:
@@ -138,7 +172,7 @@ class PrefectServer:
                     f"The Prefect server did not answer within {_START_TIMEOUT_S:.0f} s. Its log "
                     f"({log}) ends with:\n{said.strip()}"
                 )
-            if "address already in use" not in said.lower():
+            if asked is not None or "address already in use" not in said.lower():
                 break
         raise ServiceError(
             f"The Prefect server did not start. Its log ({log}) ends with:\n{said.strip()}"
@@ -163,6 +197,7 @@ class PrefectServer:
             **passed,
             **settings,
             **_SERVER,
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
             "PREFECT_HOME": str(self.home.prefect),
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(port),
@@ -221,27 +256,6 @@ def users_api_url(home: Home) -> str | None:
         return None
     same_home = os.environ.get("PREFECT_HOME") == str(home.prefect)
     return None if same_home and named.startswith(f"http://{LOOPBACK}:") else named
-
-
-def ensure_work_pool(api_url: str) -> None:
-    """Make the work pool that the deployments of prefect.yaml name, unless it is there.
-
-    Raises:
-        ServiceError: the server refuses it or does not answer.
-    """
-    import httpx  # noqa: PLC0415 - only `up` needs it
-
-    wanted = {"name": WORK_POOL, "type": "process"}
-    try:
-        answer = httpx.post(f"{api_url}/work_pools/", json=wanted, timeout=_ANSWER_TIMEOUT_S)
-    except httpx.HTTPError as error:
-        raise ServiceError(f"the Prefect server at {api_url} does not answer: {error}") from error
-    if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
-        raise ServiceError(
-            f"the Prefect server at {api_url} made no work pool {WORK_POOL!r} "
-            f"({answer.status_code}: {answer.text[:200]}); make it yourself: "
-            f"prefect work-pool create {WORK_POOL} --type process"
-        )
 
 
 def _command(port: int) -> list[str]:

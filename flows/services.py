@@ -1,8 +1,9 @@
 """The services that a home's commands share: PostgreSQL for the ledger, the Prefect server.
 
 One set per home, started by whichever command needs them, shared by all, stopped by the keeper
-(`storage.keeper`) after some idle minutes or by :meth:`Services.down`. A server that the user
-names (`GREENLINE_DATABASE_URL`, `PREFECT_API_URL`) is used instead, and never touched.
+(`storage.keeper`) after some idle minutes or by :meth:`Services.down`. `flows.operation` keeps
+them, and adds the worker and the deployments. A server that the user names
+(`GREENLINE_DATABASE_URL`, `PREFECT_API_URL`) is used instead, and never touched.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.prefect_server import (
+    API_VARIABLE,
     NAME,
     PrefectServer,
-    ensure_work_pool,
     prefect_client_environment,
     users_api_url,
 )
 from storage import detached, usage
 from storage.database import URL_VARIABLE, ledger_url
 from storage.embedded import EmbeddedPostgres
+from storage.exceptions import InputError
 from storage.keeper import stop_keeper, stop_services
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from storage.home import Home
+
+WORKER = "worker"
+"""The service that takes flow runs (`flows.worker`)."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +73,37 @@ class Services:
         """
         return ledger_url(self.home)
 
-    def prefect_api_url(self) -> str:
+    def prefect_api_url(self, port: int | None = None) -> str:
         """Return the Prefect API's URL: `PREFECT_API_URL`, else the local server's, started.
 
+        Args:
+            port: what the local server is to listen on; None: the home's own.
+
         Raises:
-            InputError: the home cannot be used.
+            InputError: the home cannot be used, or the port is not that of a server that runs.
             ServiceError: the server does not come up.
         """
-        return users_api_url(self.home) or self.prefect.start()
+        named = users_api_url(self.home)
+        if named is not None and port is not None:
+            raise InputError(
+                f"{API_VARIABLE} names a Prefect server that is not ours to start, {_bare(named)}: "
+                "leave --port out, or unset it"
+            )
+        return named or self.prefect.start(port)
 
-    def start(self) -> tuple[str, str]:
+    def start(self, port: int | None = None) -> tuple[str, str]:
         """Start both at the same time; return the ledger's and the Prefect API's URL.
 
+        Args:
+            port: what the local Prefect server is to listen on; None: the home's own.
+
         Raises:
-            InputError: the home cannot be used.
+            InputError: the home or the port cannot be used.
             ServiceError: one does not come up.
         """
         usage.use_services(self.home)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="services") as pool:
-            prefect = pool.submit(self.prefect_api_url)
+            prefect = pool.submit(self.prefect_api_url, port)
             postgres = self.postgres_url()
             return postgres, prefect.result()
 
@@ -107,22 +125,24 @@ class Services:
         os.environ.update(environment)
         return url
 
-    def up(self) -> tuple[str, str]:
-        """Start both and keep them running until :meth:`down`; return their URLs.
+    def keep(self, names: Iterable[str]) -> bool:
+        """Keep the services running from now on, until :meth:`down`.
 
-        Raises:
-            InputError: the home cannot be used.
-            ServiceError: one does not come up.
+        Args:
+            names: those that are started anew should they end by themselves.
+
+        Returns:
+            Whether they were not kept before.
         """
         usage.use_services(self.home)
-        usage.pin(self.home)
-        postgres, prefect = self.start()
-        if users_api_url(self.home) is None:  # a server of the user's own is theirs to set up
-            ensure_work_pool(prefect)
-        return postgres, prefect
+        before = usage.pinned(self.home)
+        usage.pin(self.home, {*usage.kept(self.home), *names})
+        return not before
 
     def down(self) -> list[str]:
         """Stop everything of this home that was started, used or not; return what was stopped.
+
+        The runs that the worker carried are left so that they can be taken up again.
 
         Raises:
             ServiceError: one does not end.
@@ -130,10 +150,17 @@ class Services:
         if not self.home.services.is_dir():
             return []
         usage.unpin(self.home)
-        stopped = stop_services(self.home)
-        if stop_keeper(self.home):
-            stopped.append("keeper")
-        return stopped
+        # First: it would start anew what ends now.
+        keeper = stop_keeper(self.home)
+        # While the servers are there to be told how they ended.
+        stopped = []
+        if detached.recorded(self.home, WORKER):
+            from flows.operation import end_worker  # noqa: PLC0415 - seldom needed
+
+            stopped += [WORKER] if end_worker(self.home) else []
+        stopped += stop_services(self.home)
+        # A command that used them meanwhile may have brought another one.
+        return [*stopped, *(["keeper"] if stop_keeper(self.home) or keeper else [])]
 
     def status(self) -> list[ServiceState]:
         """Say how the services are doing, starting none."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from storage.home import Home
 
 _SUFFIX = ".json"
+_SERVES_OTHERS = "prefect"
 STOP_SIGNALS = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 
 
@@ -84,6 +85,11 @@ def start(
     return Detached(name, pid, process_birth(pid) or "", port)
 
 
+def recorded(home: Home, name: str) -> bool:
+    """Say whether a service was started and not stopped since, though it may have ended."""
+    return _record_file(home, name).exists()
+
+
 def running(home: Home, name: str) -> Detached | None:
     """Return the service's process if it is there, else None."""
     try:
@@ -95,9 +101,14 @@ def running(home: Home, name: str) -> Detached | None:
     return found if ours and process_birth(found.pid) == found.birth else None
 
 
+def starting_order(name: str) -> tuple[bool, str]:
+    """Sort services so that those come first that others need; they stop the other way round."""
+    return (name not in {"postgres", _SERVES_OTHERS}, name)
+
+
 def all_running(home: Home) -> list[Detached]:
-    """Return the recorded services of the home that run."""
-    names = sorted(path.stem for path in home.services.glob(f"*{_SUFFIX}"))
+    """Return the recorded services of the home that run, in their order of starting."""
+    names = sorted((path.stem for path in home.services.glob(f"*{_SUFFIX}")), key=starting_order)
     return [found for name in names if (found := running(home, name)) is not None]
 
 

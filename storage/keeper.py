@@ -2,7 +2,8 @@
 
 `python -m storage.keeper --home FOLDER`, started by whichever command uses the services. It polls
 (see `storage.usage` for how use is seen), stops what runs after the idle time and exits; it does
-so as well when the home is gone. It also keeps the services' logs bounded.
+so as well when the home is gone. What `greenline up` keeps it starts anew (`storage.revival`). It
+also keeps the services' logs bounded.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from storage import detached, usage
 from storage.embedded import EmbeddedPostgres, Postmaster
-from storage.exceptions import GreenlineError
+from storage.exceptions import GreenlineError, ServiceError
 from storage.home import Home
+from storage.revival import Reviver
 from storage.supervision import bound_log, end, open_private, process_birth, try_lock
 
 _LONGEST_POLL_S = 2.0
@@ -28,7 +31,9 @@ _SHORTEST_POLL_S = 0.05
 _LOCK_WAIT_S = 3.0
 _STOP_WITHIN_S = 5.0
 _QUESTION_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0
 _COUNT = "--count-sessions"
+_START = "--start-postgres"
 
 log = logging.getLogger("keeper")
 
@@ -45,6 +50,9 @@ class Keeper:
         self.home = home
         self.postgres = EmbeddedPostgres(home)
         self.known: set[detached.Detached | Postmaster] = set()
+        self.reviver = Reviver(
+            home, lambda: start_postgres_by_another_process(home, self._idle_s())
+        )
         self._in_use = open_private(home, usage.in_use_file(home), os.O_RDWR)
         self._stamp = os.fstat(self._in_use).st_mtime_ns
         self._last_use = time.monotonic()  # the wall clock may be set while we wait
@@ -64,12 +72,19 @@ class Keeper:
                 log.exception("looking after %s failed; trying again", self.home.path)
 
     def _look(self) -> None:
-        """Note what runs and bound the logs."""
-        postmaster = self.postgres.postmaster()
-        seen: set[detached.Detached | Postmaster] = set(detached.all_running(self.home))
-        self.known = seen | ({postmaster} if postmaster else set())
+        """Note what runs, start anew what is to run and does not, and bound the logs."""
+        running = self._running()
+        detached_ones = [each for each in running if isinstance(each, detached.Detached)]
+        revived = self.reviver.look(detached_ones, postgres=len(detached_ones) < len(running))
+        self.known = set(self._running() if revived else running)
+        for name in revived:
+            log.info("%s is started again", name)
         for file in self.home.logs.glob("*.log"):
             bound_log(self.home, file)
+
+    def _running(self) -> list[detached.Detached | Postmaster]:
+        postmaster = self.postgres.postmaster()
+        return [*detached.all_running(self.home), *([postmaster] if postmaster else [])]
 
     def _idle_is_over(self) -> bool:
         """Stop the services if they have been idle long enough; True if so.
@@ -97,7 +112,7 @@ class Keeper:
         stamp = os.fstat(self._in_use).st_mtime_ns
         if stamp != self._stamp:
             self._stamp, self._last_use = stamp, time.monotonic()
-        if not self.known:
+        if not self.known and not self.reviver.missing:
             return True  # nothing runs and nobody is about to start anything
         if usage.pinned(self.home) or self._idle_for() < self._idle_s():
             return False
@@ -139,7 +154,7 @@ def stop_services(home: Home) -> list[str]:
     Raises:
         ServiceError: one does not end.
     """
-    services = [found.name for found in detached.all_running(home)]
+    services = [found.name for found in reversed(detached.all_running(home))]
     stopped = [name for name in services if detached.stop(home, name)]
     if EmbeddedPostgres(home).stop():
         stopped.append("postgres")
@@ -164,14 +179,7 @@ def _running_keeper(home: Home) -> tuple[int, str] | None:
 def sessions_by_another_process(home: Home) -> int:
     """Ask for PostgreSQL's sessions in a process of its own, so that the keeper stays small."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "storage.keeper", "--home", str(home.path), _COUNT],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_QUESTION_TIMEOUT_S,
-            check=False,
-        )
+        done = _by_another_process(home, _COUNT, _QUESTION_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         log.warning("PostgreSQL did not say within %.0f s who is connected", _QUESTION_TIMEOUT_S)
         return 0
@@ -179,6 +187,40 @@ def sessions_by_another_process(home: Home) -> int:
         log.warning("sessions could not be counted: %s", done.stderr.strip())
         return 0
     return int(done.stdout)
+
+
+def start_postgres_by_another_process(home: Home, idle_s: float) -> None:
+    """Start the embedded PostgreSQL, in a process of its own as well.
+
+    Args:
+        home: the home.
+        idle_s: the idle seconds that the last user asked for, so that they hold on.
+
+    Raises:
+        ServiceError: it does not come up.
+    """
+    try:
+        done = _by_another_process(
+            home, _START, _START_TIMEOUT_S, {usage.IDLE_VARIABLE: str(idle_s)}
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ServiceError(f"PostgreSQL did not start within {_START_TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        raise ServiceError(f"PostgreSQL does not start: {done.stderr.strip()}")
+
+
+def _by_another_process(
+    home: Home, what: str, timeout_s: float, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "storage.keeper", "--home", str(home.path), what],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(more or {})},
+        timeout=timeout_s,
+        check=False,
+    )
 
 
 def keep(home: Home) -> None:
@@ -205,11 +247,14 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m storage.keeper")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument(_COUNT, action="store_true", help="print them and exit")
+    parser.add_argument(_START, action="store_true", help="do so and exit")
     asked = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     home = Home(asked.home)
     if asked.count_sessions:
         print(EmbeddedPostgres(home).sessions())  # noqa: T201 - its answer
+    elif asked.start_postgres:
+        EmbeddedPostgres(home).start()
     else:
         keep(home)
 

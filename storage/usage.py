@@ -3,7 +3,7 @@
 Each process that uses them holds a shared lock on `services/in-use` until it ends; the kernel
 releases it even after kill -9. The keeper (`storage.keeper`) stops the services when it gets that
 lock for itself and the last use is some idle minutes old, unless `services/pinned` says that
-`greenline up` wants them kept.
+`greenline up` wants them kept: then it starts those anew that end by themselves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from storage.exceptions import InputError
 from storage.supervision import open_private, start_detached, try_lock, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from storage.home import Home
 
 IDLE_VARIABLE = "GREENLINE_SERVICES_IDLE_S"
 DEFAULT_IDLE_S = 600.0
 KEEPER_LOG = "keeper.log"
 IN_USE = "in-use"
+POSTGRES = "postgres"
+"""The embedded PostgreSQL among the services that are kept."""
 
 # Held until the process ends: one open file for each home that it has used.
 _held: dict[tuple[int, int], int] = {}
@@ -119,10 +123,15 @@ def ensure_keeper(home: Home) -> None:
     )
 
 
-def pin(home: Home) -> None:
-    """Keep the services running until :func:`unpin`, used or not."""
+def pin(home: Home, names: Iterable[str] = ()) -> None:
+    """Keep the services running until :func:`unpin`, used or not.
+
+    Args:
+        home: the home.
+        names: the services that are started anew should they end by themselves.
+    """
     home.folder(home.services)
-    write_private(home, _pin_file(home), "")
+    write_private(home, _pin_file(home), "".join(f"{name}\n" for name in sorted(set(names))))
 
 
 def unpin(home: Home) -> None:
@@ -133,6 +142,14 @@ def unpin(home: Home) -> None:
 def pinned(home: Home) -> bool:
     """Say whether the services are kept (`greenline up`)."""
     return _pin_file(home).exists()
+
+
+def kept(home: Home) -> frozenset[str]:
+    """Return the services that are started anew should they end by themselves."""
+    try:
+        return frozenset(_pin_file(home).read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return frozenset()
 
 
 def _pin_file(home: Home) -> Path:

@@ -210,13 +210,12 @@ def _import_flows() -> None:
 def _carry(plan_path: str, repo: Path, run_id: str, *, taken_up: bool) -> None:
     from prefect.exceptions import TerminationSignal  # noqa: PLC0415
 
-    from flows.feature import RunNotCompleted, feature  # noqa: PLC0415
+    from flows.feature import RunNotCompleted, carried_on  # noqa: PLC0415
 
     async def carried() -> None:
-        call: Any = feature
-        state = await call(
-            plan=plan_path, repo=str(repo), run_id=run_id, taken_up=taken_up, return_state=True
-        )
+        state = await carried_on(plan=plan_path, repo=str(repo), run_id=run_id, taken_up=taken_up)
+        if state.is_paused():  # it waits for a person
+            return
         found = await state.aresult(raise_on_failure=False)
         if isinstance(found, BaseException) and not isinstance(found, RunNotCompleted):
             raise found
@@ -226,6 +225,7 @@ def _carry(plan_path: str, repo: Path, run_id: str, *, taken_up: bool) -> None:
             # Prefect's 190,000 objects stay: looking through them again and again, at the end
             # of the process too, takes a few tenths of a second.
             gc.freeze()
+            gc.enable()
             asyncio.run(carried())
         except TerminationSignal:
             raise KeyboardInterrupt from None

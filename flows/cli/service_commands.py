@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.output import print_json, say
+from flows.cli.output import note, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from flows.operation import Operation
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -18,19 +21,78 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def up(*, json_output: Json = False) -> None:
-    """Start the local services and keep them running."""
-    from flows.services import Services  # noqa: PLC0415
-    from storage.database import Database  # noqa: PLC0415
+def up(
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="The Prefect server's port, from now on.",
+            show_default="one of this home's own",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Flow runs that the worker carries at the same time.",
+            show_default="as many as CPUs, at least 2",
+        ),
+    ] = None,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Start no worker: others serve the work pool.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Start services, worker and deployments; keep them running.
+
+    What runs already is left as it is. What a person paused in Prefect's UI stays paused. What ends
+    by itself is started again, until `greenline down`.
+    """
+    from flows import operation  # noqa: PLC0415
     from storage.home import Home  # noqa: PLC0415
 
-    postgres, prefect = Services(Home.current().ensure()).up()
-    Database(postgres).init_db()
-    ui = prefect.removesuffix("/api")
+    done = operation.up(Home.current().ensure(), port=port, limit=limit, worker=not no_worker)
     if json_output:
-        print_json({"prefect_api_url": prefect, "ui": ui, "home": str(Home.current().path)})
+        print_json(done.document())
     else:
-        say(f"Prefect: {ui}\nledger:  greenline ledger url\nstop with: greenline down")
+        _show(done)
+
+
+def _show(done: Operation) -> None:
+    from flows.deployments import local_time  # noqa: PLC0415
+
+    worker = (
+        f"{done.worker}, up to {done.limit} flow runs at the same time" if done.worker else "none"
+    )
+    say(f"Prefect:  {done.ui}\nworker:   {worker}")
+    for name, address in done.others.items():
+        say(f"{f'{name}:':9} {address}")
+    say("")
+    print_table(
+        ("deployment", "runs", "next"),
+        [
+            (
+                each.name,
+                each.schedule or (f"on {each.trigger}" if each.trigger else "when asked to"),
+                "paused"
+                if each.paused
+                else local_time(each.next_run, done.zone)
+                if each.next_run
+                else None,
+            )
+            for each in done.deployments
+        ],
+    )
+    say("\nstop with: greenline down")
+    if done.ended:
+        note(f"{done.ended} flow runs whose process was gone are marked as ended")
+    if done.unlike:
+        note(
+            f"the worker still has the earlier {', '.join(done.unlike)}; "
+            "`greenline down` and `greenline up` give it the new"
+        )
 
 
 def down(*, json_output: Json = False) -> None:
@@ -53,6 +115,8 @@ def doctor(
     json_output: Json = False,
 ) -> None:
     """Check what a run needs, and say how to mend it.
+
+    Starts the ledger and the Prefect server if they are not running, as a run would.
 
     Exit code: 0 all is well, 2 the repository or its settings are wrong, 4 a service or a program
     that Greenline needs is missing.

@@ -138,9 +138,12 @@ def diff(number: Number, *, project: Project = None, json_output: Json = False) 
 
     with reading() as connection:
         attempt = attempt_meant(connection, number, project)
-    text = attempt_diff(
-        attempt["repo_path"], attempt["commit_sha_before"], attempt["commit_sha_after"]
-    )
+        text = attempt_diff(
+            connection,
+            attempt["repo_path"],
+            attempt["commit_sha_before"],
+            attempt["commit_sha_after"],
+        )
     if json_output:
         print_json(
             {
