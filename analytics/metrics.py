@@ -183,13 +183,14 @@ def _share(con: duckdb.DuckDBPyConnection, window: Window) -> None:
     """Have what several metrics are made of computed once: the window's days, as of its end."""
     end = dt.datetime.combine(window.until, dt.time(), dt.UTC) if window.until else FAR
     asked = (end, _day(window.since), _day(window.until))
+    # All that is found is fetched: a rest would be in the way of whoever has the connection next.
     current = con.execute(
         "SELECT getvariable('shared_end'), getvariable('shared_since'), getvariable('shared_until')"
-    ).fetchone()
-    if current != asked:
+    ).fetchall()
+    if current != [asked]:
         con.execute((SQL / "unshared.sql").read_text(encoding="utf-8"))
         con.execute("SET VARIABLE window_end = $1::TIMESTAMPTZ", [end])
-        if con.execute("SELECT len(getvariable('materialised_weeks'))").fetchone() != (0,):
+        if con.execute("SELECT len(getvariable('materialised_weeks'))").fetchall() != [(0,)]:
             con.execute((SQL / "shared_open.sql").read_text(encoding="utf-8"))
         con.execute("SET VARIABLE since_day = $1::INTEGER", [asked[1]])
         con.execute("SET VARIABLE until_day = $1::INTEGER", [asked[2]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -76,7 +77,13 @@ def _memory() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have temporary folders in memory, unless somebody says where they are to be."""
+    """Have temporary folders in memory, unless somebody says where they are to be.
+
+    And let Ctrl-C interrupt what the tests start: a shell has what it runs in the background
+    (`make test &`, some build servers) ignore it, and processes inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.basetemp is None and (memory := _memory()):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
 

@@ -19,7 +19,7 @@ def greenline(tmp_path_factory):
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory):
     """A home in which nothing but one demo is ever run."""
-    command = Greenline(tmp_path_factory.mktemp("demo") / "home")
+    command = Greenline(tmp_path_factory.mktemp("demo") / "home", cold=True)
     yield command
     command("down")
 

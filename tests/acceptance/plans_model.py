@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,21 @@ from tests.model_server.replies import Reply, Served, say
 EDITED = re.compile(r"Edit exactly one file: `(?P<path>[^`]+)`(?P<new> \(it does not exist yet\))?")
 AGAIN = "The attempt before failed"
 USAGE = Served(input_tokens=1000, output_tokens=200, cache_read_tokens=300)
+
+
+def small_plan(folder: Path) -> Path:
+    """Write a plan that is one subtask of the demo's, whose second step succeeds at its second try.
+
+    Most of what models and agents are to show, they show in it; the whole plan takes three times
+    as long.
+    """
+    plan = yaml.safe_load(DEMO_PLAN.read_text())
+    (small,) = [one for one in plan["tasks"][0]["subtasks"] if one["key"] == "rates"]
+    for step in small["steps"]:
+        del step["replay"]  # no replay agent plays it
+    path = folder / "rates.json"
+    path.write_text(json.dumps(plan | {"tasks": [{"title": "Rates", "subtasks": [small]}]}))
+    return path
 
 
 @dataclass

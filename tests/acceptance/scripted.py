@@ -94,8 +94,9 @@ class Project:
         agent = json.dumps([sys.executable, str(self.folder / "agent.py")])
         test = "" if "test = " in self.project else f"test = '{PYTEST} --junitxml={{report}}'\n"
         self.config = self.folder / "greenline.toml"
+        # What its agent leaves beside the repository, to be looked at, gets through the fence.
         self.settings = (
-            f"[project]\n{test}{self.project}\n"
+            f"fence_writable = [{json.dumps(str(self.folder))}]\n[project]\n{test}{self.project}\n"
             f'[agents.scripted]\nadapter = "command"\ncommand = {agent}\n{self.agent}\n'
             f'[roles]\nTaraAider = "scripted"\nDevonAider = "scripted"\n{self.rest}\n'
         )

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from git import Actor
 
+from tests.acceptance import warm
+
 AUTHOR = Actor("Test", "test@example.com")
 
 
 class Greenline:
-    """The command line in a home of its own."""
+    """The command line in a home of its own; `cold`: each time by a new Python."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, cold: bool = False) -> None:
         self.home = home
+        self.cold = cold
         self._ledger = ""
         self.env = {
             key: value
@@ -33,14 +36,20 @@ class Greenline:
         }
 
     def __call__(self, *arguments, cwd=None, env=None, timeout=240):
+        words = list(map(str, arguments))
+        options = {
+            "cwd": cwd or self.home.parent,
+            "env": self.env | (env or {}),
+            "timeout": timeout,
+        }
+        if not self.cold and warm.suits(options["env"]):
+            return warm.run(words, **options)
         return subprocess.run(
-            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            [sys.executable, "-m", "flows.cli", *words],
             capture_output=True,
             text=True,
-            cwd=cwd or self.home.parent,
-            env=self.env | (env or {}),
-            timeout=timeout,
             check=False,
+            **options,
         )
 
     def json(self, *arguments, ok=(0,), **options):

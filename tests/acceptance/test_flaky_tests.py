@@ -39,8 +39,9 @@ def shaky(greenline, tmp_path):
     """Make a repository with a test whose runs have these outcomes, `P`assed or `F`ailed."""
 
     def make(outcomes, **more):
-        (tmp_path / "outcomes").write_text(outcomes)
-        source = SHAKY.format(path=str(tmp_path / "outcomes"))
+        (tmp_path / "project").mkdir()
+        (tmp_path / "project/outcomes").write_text(outcomes)
+        source = SHAKY.format(path=str(tmp_path / "project/outcomes"))
         files = FILES | {"tests/test_shaky.py": source, "check.py": CHECK}
         return Project(greenline, tmp_path / "project", files=files, **more)
 
@@ -108,7 +109,7 @@ def test_a_test_that_fails_every_other_time_stops_nobody(greenline, shaky, proje
     )
     assert events == [(SHAKY_ID,)] * 2
     # The tree was judged: nothing is run once more to deliver it.
-    assert (tmp_path / "outcomes").read_text() == "F"
+    assert (tmp_path / "project/outcomes").read_text() == "F"
 
 
 def test_a_regression_is_refused_after_two_runs_of_the_failing_tests_alone(greenline, tmp_path):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from flows.demo import DEMO_PLAN, build_demo_repository, demo_settings
-from tests.acceptance.plans_model import USAGE, PlansModel
+from tests.acceptance.plans_model import USAGE, PlansModel, small_plan
 from tests.acceptance.support import settings, write_files
 from tests.model_server.replies import Delivery, Reply, refuse
 from tests.model_server.server import ModelServer
@@ -21,9 +21,9 @@ EACH = USAGE.input_tokens + USAGE.output_tokens
 
 @pytest.fixture
 def ask(greenline, tmp_path):
-    """Run the demo's plan with the `direct` agent on a scripted model; (document, server)."""
+    """Run a plan of the demo's with the `direct` agent on a scripted model; (document, server)."""
 
-    def run(script, *arguments, limits="", ok=(0,), env=None):
+    def run(script, *arguments, plan=None, limits="", ok=(0,), env=None):
         repository = build_demo_repository(tmp_path / "sample")
         with ModelServer(script, api_key=KEY) as server:
             config = demo_settings(tmp_path / "greenline.toml")
@@ -31,7 +31,8 @@ def ask(greenline, tmp_path):
                 config.read_text() + '\n[agents.model]\nadapter = "direct"\nmodel = "gpt-4o"\n'
                 f'base_url = "{server.url}/v1"\napi_key_env = "MODEL_KEY"\n[limits]\n{limits}\n'
             )
-            given = ("run", DEMO_PLAN, "--repo", repository, "--config", config, "--agent", "model")
+            plan = plan or small_plan(tmp_path)
+            given = ("run", plan, "--repo", repository, "--config", config, "--agent", "model")
             options = {"env": {"MODEL_KEY": KEY} | (env or {})}
             document = greenline.json(*given, *arguments, ok=ok, **options)
         return document, server
@@ -51,7 +52,9 @@ def used(greenline, run_id):
 def test_a_budget_ends_the_run_within_one_request_and_asks_a_person(greenline, ask):
     """Over all steps and retries together; whoever answers lets it spend as much again."""
     budget = 3 * EACH + 1
-    document, server = ask(PlansModel(structured=True), limits=f"run_tokens = {budget}", ok=(3,))
+    document, server = ask(
+        PlansModel(structured=True), plan=DEMO_PLAN, limits=f"run_tokens = {budget}", ok=(3,)
+    )
     assert len(server.exchanges) == 4
     assert document["pending_cta"] is not None
     tokens = used(greenline, document["run_id"])
@@ -92,8 +95,8 @@ def test_what_was_used_before_a_kill_is_known(greenline, tmp_path):
             f'base_url = "{server.url}/v1"\napi_key_env = "MODEL_KEY"\n'
         )
         run = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", DEMO_PLAN, "--repo", repository, "--config",
-             config, "--agent", "model", "--json"],
+            [sys.executable, "-m", "flows.cli", "run", small_plan(tmp_path), "--repo", repository,
+             "--config", config, "--agent", "model", "--json"],
             env=greenline.env | {"MODEL_KEY": KEY}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip

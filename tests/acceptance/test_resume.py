@@ -175,7 +175,8 @@ def test_what_was_cut_off_uses_up_no_attempt_and_what_failed_does(greenline, tmp
 
 def test_an_agent_that_outlived_everything_is_gone_after_the_resume(greenline, tmp_path, gate):
     """Kill -9 of Greenline and of the guard: what the agent left works on in the worktree."""
-    project = Project(greenline, tmp_path)
+    # In a fence nothing would be left: it ends with the first process in it.
+    project = Project(greenline, tmp_path, rest='[limits]\nfence = "off"\n')
     left = "left = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
     plan = sub(
         before_code=f"if attempt == 1:\n    {left}    {gate.hold('code').replace(chr(10), chr(10) + '    ')}"

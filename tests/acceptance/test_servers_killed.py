@@ -101,7 +101,7 @@ def test_without_room_a_run_says_so_and_goes_on_later(greenline, tmp_path, limit
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, -1)); "
         "sys.argv = ['greenline', *sys.argv[1:]]; main()"
     )
-    greenline.json("up")  # servers of a process without room could not write either
+    greenline.json("up", "--no-worker")  # servers of a process without room could not write either
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, words)],
         env=greenline.env, cwd=tmp_path, capture_output=True, text=True, check=False,

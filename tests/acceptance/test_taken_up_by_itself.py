@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from tests.acceptance.killing import Victim, assert_whole, wait_for
 from tests.acceptance.scripted import SUB, TEST_SUB, Project, step, subtask
@@ -80,22 +79,3 @@ def dead_owner():
     code = "from storage.lease import this_owner; print(this_owner())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-def test_the_deployments_can_be_made_as_they_stand(greenline, tmp_path):
-    """`prefect deploy --all` puts `feature` and `reconcile` on the server."""
-    greenline.json("up")
-    code = (
-        "import runpy, sys; from storage.home import Home; from flows.services import Services; "
-        "Services(Home.current()).use_prefect(); sys.argv = ['prefect', '--no-prompt', 'deploy', "
-        "'--all']; runpy.run_module('prefect', run_name='__main__')"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=greenline.env | {"PYTHONPATH": str(root), "TERM": "dumb", "COLUMNS": "120"},
-        cwd=root, capture_output=True, text=True, check=False, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("feature/feature", "reconcile/reconcile"):
-        assert name in done.stdout

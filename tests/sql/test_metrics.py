@@ -31,6 +31,7 @@ from analytics.materialised import materialise
 from analytics.metrics import MetricValue, Window, compute
 from analytics.tables import TABLES
 from analytics.velocity import Baseline
+from analytics.warehouse import refresh
 from tests.sql.support import write
 
 HERE = Path(__file__).parent
@@ -108,8 +109,10 @@ def test_case(file: Path, tmp_path: Path) -> None:
     write(fresh, *tellings)
     write(materialised, *tellings, backwards=True)
     materialise(str(materialised), now=LATER)
-    for root in (fresh, materialised):
-        with connect(root) as con:
+    with connect(fresh) as con:
+        for root in (fresh, materialised):
+            if root != fresh:  # a connection of its own would take as long as all questions
+                refresh(con, root)
             for question in questions:
                 assert question["promise"]
                 expected = question["expect"]
