@@ -3,12 +3,13 @@
 #   PYTHON=…   the Python to set up with, instead of the newest that is found
 #   ARGS=…     further words for pytest, `greenline demo` or the compilation of requirements.txt
 #   ROWS=…     how many attempts `make bench-analytics` measures with
+#   RUNS=…     how many flow runs `make soak-workers` begins
 #   ROUNDS=…   how many rounds of each kind `make soak` plays, SEED=… the first one's number
 
 PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-analytics soak lock clean
+.PHONY: help setup demo test check bench bench-analytics soak soak-workers screenshots lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' Makefile
@@ -75,7 +76,7 @@ check: setup ## Lint, types, imports, generated documents and unit tests: before
 	.venv/bin/python -m pytest -q tests/unit $(ARGS)
 
 bench: setup ## Run the benchmarks of the pipeline
-	@set -eu; for benchmark in step_overhead metering agents parallel thousand_steps; do \
+	@set -eu; for benchmark in step_overhead fence metering agents parallel thousand_steps; do \
 		.venv/bin/python "benchmarks/$$benchmark.py"; done
 
 bench-analytics: setup ## Measure metrics (ROWS=10000000, beside a bare scan and polars), export and import
@@ -86,6 +87,12 @@ bench-analytics: setup ## Measure metrics (ROWS=10000000, beside a bare scan and
 soak: setup ## Kill runs at random moments for hundreds of rounds (ROUNDS=200, SEED=1)
 	GREENLINE_SOAK_ROUNDS=$(or $(ROUNDS),200) GREENLINE_SOAK_SEED=$(or $(SEED),1) \
 		.venv/bin/python -m pytest -q -n auto --maxprocesses 2 tests/acceptance/test_killed_anywhere.py $(ARGS)
+
+screenshots: setup ## Take the pictures of docs/ui.md anew; needs a Chromium
+	.venv/bin/python benchmarks/screenshots.py
+
+soak-workers: setup ## Three workers in three namespaces, one killed, one cut off (RUNS=30); needs root
+	GREENLINE_SOAK_WORKERS=$(or $(RUNS),30) .venv/bin/python -m pytest -q -rs tests/soak $(ARGS)
 
 lock: setup ## Compile requirements.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	@test -x .venv/bin/uv || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv

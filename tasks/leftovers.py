@@ -7,6 +7,7 @@ folder of a run that was never stored can be told from one that is just being pr
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tasks.sandbox import Sandbox
 
 _OWNER: Final = "owner"
+_ABANDONED_S: Final = 24 * 3600.0
 _UNDER_WAY: Final = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
@@ -52,12 +54,15 @@ def sweep(database: Database) -> list[str]:
         return []
     with database.transaction() as ledger:
         rows = {name: ledger.get_run(name) for name in found}
+        now = ledger.now()
     swept = []
     for name, row in rows.items():
         if row is None:
             unused = _maker_is_dead(folder / name)
         else:
-            unused = row["status"] not in _UNDER_WAY and _is_free(row["lease_owner"])
+            over = row["lease_expires_at"] is not None and row["lease_expires_at"] < now
+            free = over or _is_free(row["lease_owner"])
+            unused = row["status"] not in _UNDER_WAY and free
         if unused:
             end_programs_in(folder / name)
             with contextlib.suppress(OSError, InputError):
@@ -71,7 +76,11 @@ def _is_free(owner: str | None) -> bool:
 
 
 def _maker_is_dead(folder: Path) -> bool:
+    note = folder / _OWNER
     try:
-        return owner_is_dead((folder / _OWNER).read_text(encoding="utf-8"))
+        # One from before this host was started anew cannot be told from one of another host that
+        # has the same home; nobody prepares a run for a day.
+        age = time.time() - note.stat().st_mtime
+        return owner_is_dead(note.read_text(encoding="utf-8")) or age > _ABANDONED_S
     except OSError:
         return False

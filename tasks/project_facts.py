@@ -220,8 +220,12 @@ def terms_of(path: str, instructions: str) -> list[str]:
     for pattern in (_CALLED, _COMPOUND):
         mentioned += [(each.start(1), each[1]) for each in pattern.finditer(instructions)]
     found += [name for _, name in sorted(mentioned)]
-    usable = (name for name in found if _NAME.fullmatch(name) and name not in _COMMON)
+    usable = (name for name in found if _is_name(name) and name not in _COMMON)
     return list(dict.fromkeys(usable))[:MOST_TERMS]
+
+
+def _is_name(word: str) -> bool:
+    return _NAME.fullmatch(word) is not None and word.isidentifier()
 
 
 def _module_name(path: str) -> str:

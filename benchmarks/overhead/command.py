@@ -101,7 +101,7 @@ class Greenline:
     def up(self) -> Iterator[None]:
         """Keep the services up; whatever happens, they are down afterwards."""
         try:
-            self("up")
+            self("up", "--no-worker")
             yield
         finally:
             self("down")
