@@ -19,13 +19,13 @@ from prefect.states import Completed
 
 from flows.artifacts.reports import reconcile_sheet
 from flows.artifacts.writer import show
-from flows.dead_flow_runs import end_dead_flow_runs
 from flows.feature import carried_on, feature
 from flows.flow_runs import end_flow_runs
 from flows.on_push import take_up_pushes
+from flows.operation.dead_flow_runs import end_dead_flow_runs
+from flows.operation.prefect_api import PrefectApi
+from flows.operation.prefect_server import API_VARIABLE, users_api_url
 from flows.orphans import settle_orphans
-from flows.prefect_api import PrefectApi
-from flows.prefect_server import API_VARIABLE, users_api_url
 from flows.under_worker import hand_over
 from flows.waiting import settle
 from storage.database import Database

@@ -18,8 +18,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
-from flows.prefect_api import PrefectApi
-from flows.prefect_server import API_VARIABLE, users_api_url
+from flows.operation.prefect_api import PrefectApi
+from flows.operation.prefect_server import API_VARIABLE, users_api_url
 from storage.exceptions import ServiceError
 from storage.home import Home
 

@@ -15,7 +15,7 @@ from storage.exceptions import InputError
 from storage.home import Home
 from storage.lease import owner_is_dead, this_owner
 from storage.states import RunStatus
-from tasks.process import end_programs_in
+from tasks.process.strays import end_programs_in
 from tasks.sandbox.trees import remove
 
 if TYPE_CHECKING:

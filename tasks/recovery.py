@@ -22,7 +22,8 @@ from storage.rows import EventRow
 from storage.states import PhaseStatus, RunStatus, SandboxStatus, WorkstreamStatus
 from tasks.leftovers import remove_run_files
 from tasks.phases import finish
-from tasks.process import Interrupted, end_programs, end_programs_in
+from tasks.process import Interrupted, end_programs
+from tasks.process.strays import end_programs_in
 from tasks.run import Run
 from tasks.run_store import record_sandbox
 

@@ -23,7 +23,7 @@ from tasks.flaky import baseline_taken_up
 from tasks.gates import Baseline
 from tasks.gates.junit import TestResult
 from tasks.plan import FeaturePlan, Subtask
-from tasks.process import end_programs_in
+from tasks.process.strays import end_programs_in
 from tasks.project_commands import project_tests, run_setup
 from tasks.repository import UserRepository
 from tasks.run import Line, PlannedStep, Prepared, Run

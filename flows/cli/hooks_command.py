@@ -126,7 +126,7 @@ def serve(
     The secret is in GREENLINE_WEBHOOK_SECRET, or in the file that GREENLINE_WEBHOOK_SECRET_FILE
     names; the repositories are in webhooks.toml in GREENLINE_HOME.
     """
-    from flows import webhook_service  # noqa: PLC0415
+    from flows.webhooks import service as webhook_service  # noqa: PLC0415
     from storage.home import Home  # noqa: PLC0415
 
     where, at = host or webhook_service.host_of(), port or webhook_service.port_of()

@@ -18,7 +18,7 @@ import typer
 from flows.cli.output import err, note, print_json, say
 from flows.cli.views import print_steps
 from flows.documents import run_document, run_meant
-from flows.services import Services
+from flows.operation.services import Services
 from storage.database import Database
 from storage.exceptions import GreenlineError, ServiceError
 from storage.home import Home

@@ -9,7 +9,7 @@ import typer
 from flows.cli.output import note, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from flows.operation import Operation
+    from flows.operation.up import Operation
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -50,7 +50,7 @@ def up(
     What runs already is left as it is. What a person paused in Prefect's UI stays paused. What ends
     by itself is started again, until `greenline down`.
     """
-    from flows import operation  # noqa: PLC0415
+    from flows.operation import up as operation  # noqa: PLC0415
     from storage.home import Home  # noqa: PLC0415
 
     done = operation.up(Home.current().ensure(), port=port, limit=limit, worker=not no_worker)
@@ -61,7 +61,7 @@ def up(
 
 
 def _show(done: Operation) -> None:
-    from flows.deployments import local_time  # noqa: PLC0415
+    from flows.operation.deployments import local_time  # noqa: PLC0415
 
     worker = (
         f"{done.worker}, up to {done.limit} flow runs at the same time" if done.worker else "none"
@@ -97,7 +97,7 @@ def _show(done: Operation) -> None:
 
 def down(*, json_output: Json = False) -> None:
     """Stop all services of this GREENLINE_HOME."""
-    from flows.services import Services  # noqa: PLC0415
+    from flows.operation.services import Services  # noqa: PLC0415
     from storage.home import Home  # noqa: PLC0415
 
     stopped = Services(Home.current()).down()
@@ -121,7 +121,7 @@ def doctor(
     Exit code: 0 all is well, 2 the repository or its settings are wrong, 4 a service or a program
     that Greenline needs is missing.
     """
-    from flows.doctor import examine, exit_code  # noqa: PLC0415
+    from flows.operation.doctor import examine, exit_code  # noqa: PLC0415
 
     findings = examine(repo)
     if json_output:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.process import end_programs_in
+from tasks.process.strays import end_programs_in
 from tests.acceptance.real_agents import (
     AFTER,
     BEFORE,

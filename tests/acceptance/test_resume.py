@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from flows.prefect_server import PrefectServer
+from flows.operation.prefect_server import PrefectServer
 from storage.home import Home
 from tests.acceptance.killing import (
     Beside,

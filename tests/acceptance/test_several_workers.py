@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from flows.prefect_server import PrefectServer
+from flows.operation.prefect_server import PrefectServer
 from storage.home import Home
 from tests.acceptance.killing import LETTERS, Victim, assert_whole, wait_for
 from tests.acceptance.support import Greenline

@@ -14,7 +14,7 @@ from tests.acceptance.scripted import SUB, TEST_SUB, Project, step, subtask
 RECONCILE = """
 import asyncio, json, sys
 from storage.home import Home
-from flows.services import Services
+from flows.operation.services import Services
 Services(Home.current()).use_prefect()
 from flows.reconcile import reconcile
 state = asyncio.run(reconcile(return_state=True))

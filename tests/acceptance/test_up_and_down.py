@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from flows.prefect_api import PrefectApi
-from flows.worker import workers
+from flows.operation.prefect_api import PrefectApi
+from flows.operation.worker import workers
 from tests.acceptance.killing import Gate, assert_whole, wait_for
 from tests.acceptance.scripted import SUB, TEST_SUB, Project, step, sub, subtask
 from tests.acceptance.support import Greenline

@@ -18,15 +18,15 @@ import psutil
 import psycopg
 import pytest
 
-from flows.prefect_server import prefect_client_environment
-from flows.services import Services
+from flows.operation.prefect_server import prefect_client_environment
+from flows.operation.services import Services
 from storage import detached, usage
 from storage.exceptions import InputError, ServiceError
 from storage.home import Home
 from storage.supervision import LOOPBACK, ended
 
 ROOT = Path(__file__).parents[2]
-BEGIN = "from storage.home import Home\nfrom flows.services import Services\n"
+BEGIN = "from storage.home import Home\nfrom flows.operation.services import Services\n"
 POSTGRES = BEGIN + "print(Services(Home.current()).postgres_url(), flush=True)\n"
 UP = (
     BEGIN

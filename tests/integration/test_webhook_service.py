@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from flows import webhook_service
+from flows.webhooks import service as webhook_service
 from storage import detached
 from storage.exceptions import ServiceError
 from storage.home import Home

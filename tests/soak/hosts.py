@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from flows.prefect_server import prefect_client_environment
+from flows.operation.prefect_server import prefect_client_environment
 from storage.home import Home
 from tests.acceptance.killing import wait_for
 

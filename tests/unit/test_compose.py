@@ -70,7 +70,7 @@ def test_variables_to_fill_in_are_in_the_example():
 
 def test_the_pool_and_the_commands_are_the_programs_own():
     """The worker serves the pool of prefect.yaml; each command is one that the image installs."""
-    from flows.deployments import WORK_POOL
+    from flows.operation.deployments import WORK_POOL
 
     pools = {
         each["work_pool"]["name"]

@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.deployments import WORK_POOL, definitions, prefect_file, time_zone, wanted_version
-from flows.prefect_api import PrefectApi
-from flows.worker import Worker
+from flows.operation.deployments import (
+    WORK_POOL,
+    definitions,
+    prefect_file,
+    time_zone,
+    wanted_version,
+)
+from flows.operation.prefect_api import PrefectApi
+from flows.operation.worker import Worker
 from storage.exceptions import InputError
 from storage.home import Home
 

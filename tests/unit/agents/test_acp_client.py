@@ -11,7 +11,7 @@ import pytest
 from tasks.agents.acp import AcpAgent
 from tasks.agents.base import Assignment
 from tasks.config.model import AgentSettings
-from tasks.process import end_programs_in
+from tasks.process.strays import end_programs_in
 
 #: An agent of the protocol: plays the moves that a file of the worktree has, asks as real ones do.
 AGENT = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows import doctor
+from flows.operation import doctor
 from tasks.config.model import AgentSection, Settings
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.webhook_receiver import LARGEST_BODY, Receiver
+from flows.webhooks.receiver import LARGEST_BODY, Receiver
 from storage.exceptions import InputError
 from storage.home import Home
 from tasks.pushes import spool

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
-from flows.deployments import WORK_POOL, code_path
-from flows.prefect_server import API_VARIABLE, prefect_client_environment
-from flows.services import WORKER
+from flows.operation.deployments import WORK_POOL, code_path
+from flows.operation.prefect_server import API_VARIABLE, prefect_client_environment
+from flows.operation.services import WORKER
 from storage import detached
 from storage.database import URL_VARIABLE
 from storage.exceptions import ServiceError
@@ -24,7 +24,7 @@ from storage.supervision import bound_log, explained, locked, process_birth, tai
 from tasks.metering.endpoint import KEYS
 
 if TYPE_CHECKING:
-    from flows.prefect_api import PrefectApi
+    from flows.operation.prefect_api import PrefectApi
     from storage.home import Home
 
 NAME: Final = WORKER

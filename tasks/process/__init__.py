@@ -1,6 +1,6 @@
 """Running agents, tests and set-up commands: bounded in time and output, and nothing left behind.
 
-The program runs under a small process of its own (`tasks.reaper`), which kills all that the
+The program runs under a small process of its own (`tasks.process.reaper`), which kills all that the
 program started once it has ended, and everything when Greenline itself is gone.
 """
 
@@ -11,7 +11,6 @@ import contextlib
 import errno
 import marshal
 import os
-import selectors
 import shutil
 import signal
 import socket
@@ -19,15 +18,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storage.exceptions import GreenlineError, InputError
+from tasks.process.strays import kill_strays
+from tasks.process.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tasks.fence import Fence
     from tasks.fence.door import Door
@@ -194,7 +194,7 @@ def run_guarded(
             )
         )
         started = time.monotonic()
-        streams = _Streams(guard, ours, stdin, output_limit)
+        streams = Streams(guard, ours, stdin, output_limit)
         _live.add(ours)
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -216,7 +216,7 @@ def run_guarded(
         raise Interrupted(f"Greenline is stopping; {argv[0]!r} was ended")
     duration_ms = round((time.monotonic() - started) * 1000)
     if report is None or lost:
-        killed = _kill_strays(cwd, env)
+        killed = kill_strays(cwd, env)
         return ProcessResult(
             exit_code=None,
             timed_out=False,
@@ -307,7 +307,7 @@ def _end_spare() -> None:
 
 
 def _result(
-    report: dict[str, Any], streams: _Streams, argv: Sequence[str], cwd: Path
+    report: dict[str, Any], streams: Streams, argv: Sequence[str], cwd: Path
 ) -> ProcessResult:
     if (number := report.get("errno")) is not None:
         if os.fsdecode(report.get("where") or b"") == str(cwd):
@@ -361,129 +361,6 @@ def _not_fenced(program: str, said: str, unseen: str) -> GreenlineError:
     return ProgramNotFound(_not_found(program, number) + unseen)
 
 
-class _Kept:
-    """The head and the tail of a stream, within a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._half = limit // 2
-        self._head = bytearray()
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
-        self._left_out = 0
-
-    @property
-    def truncated(self) -> bool:
-        return self._left_out > 0
-
-    def add(self, part: bytes) -> None:
-        room = self._half - len(self._head)
-        self._head += part[:room]
-        rest = part[room:] if room > 0 else part
-        if rest:
-            self._tail.append(rest)
-            self._tail_size += len(rest)
-        while self._tail_size > self._half:
-            over = self._tail_size - self._half
-            first = self._tail.popleft()
-            if len(first) > over:
-                self._tail.appendleft(first[over:])
-            cut = min(over, len(first))
-            self._tail_size -= cut
-            self._left_out += cut
-
-    def text(self) -> str:
-        gap = f"\n… {self._left_out} bytes left out …\n".encode() if self.truncated else b""
-        return (bytes(self._head) + gap + b"".join(self._tail)).decode(errors="replace")
-
-
-class _Streams:
-    """All that goes between Greenline and a guarded program, without either waiting for ever."""
-
-    def __init__(
-        self, guard: subprocess.Popen[bytes], control: socket.socket, stdin: bytes, limit: int
-    ) -> None:
-        self.out, self.err = _Kept(limit), _Kept(limit)
-        self._guard, self._control = guard, control
-        self._stdin = memoryview(stdin)
-        self._pipes = [pipe for pipe in (guard.stdin, guard.stdout, guard.stderr) if pipe]
-        for pipe in self._pipes:
-            os.set_blocking(pipe.fileno(), False)
-
-    def pump(self, deadline: float) -> dict[str, Any] | None:
-        """Move bytes until the guard has reported and the pipes are at their end; the report."""
-        report = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._control, selectors.EVENT_READ)
-            for pipe in self._pipes:
-                wanted = (
-                    selectors.EVENT_WRITE if pipe is self._guard.stdin else selectors.EVENT_READ
-                )
-                selector.register(pipe, wanted)
-            while selector.get_map():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                for key, _ in selector.select(left):
-                    if key.fileobj is self._guard.stdin and self._guard.stdin.closed:
-                        continue  # the report came in the same moment
-                    if key.fileobj is self._control:
-                        part = _received(self._control)
-                        report += part
-                        if not part:
-                            selector.unregister(self._control)
-                            # Everybody who could still write is dead: what is in the pipes is all.
-                            deadline = min(deadline, time.monotonic() + 1.0)
-                            self._forget_stdin(selector)
-                    elif not self._move(key.fileobj):
-                        selector.unregister(key.fileobj)
-                        self._shut(key.fileobj)
-        try:
-            return dict(marshal.loads(report)) if report else None  # noqa: S302 - from our reaper
-        except (EOFError, ValueError, TypeError):
-            return None
-
-    def close(self) -> None:
-        for pipe in self._pipes:
-            self._shut(pipe)
-
-    def _forget_stdin(self, selector: selectors.BaseSelector) -> None:
-        pipe = self._guard.stdin
-        if pipe is not None and not pipe.closed:
-            selector.unregister(pipe)
-            self._shut(pipe)
-
-    def _move(self, pipe: Any) -> bool:
-        """Move some bytes; False when the pipe is done with."""
-        descriptor: int = pipe.fileno()
-        if pipe is self._guard.stdin:
-            try:
-                written = os.write(descriptor, self._stdin[: 1 << 16]) if self._stdin else 0
-            except BlockingIOError:
-                return True
-            except BrokenPipeError:
-                return False  # it does not want to read more
-            self._stdin = self._stdin[written:]
-            return len(self._stdin) > 0
-        try:
-            part = os.read(descriptor, 1 << 16)
-        except BlockingIOError:
-            return True
-        (self.out if pipe is self._guard.stdout else self.err).add(part)
-        return bool(part)
-
-    @staticmethod
-    def _shut(pipe: IO[bytes] | Any) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            pipe.close()
-
-
-def _received(control: socket.socket) -> bytes:
-    try:
-        return control.recv(1 << 12)
-    except ConnectionResetError:
-        return b""
-
-
 def _ended(guard: subprocess.Popen[bytes]) -> bool:
     """Wait for the guard, which ends by itself; True if it had to be, or was, killed."""
     try:
@@ -492,96 +369,3 @@ def _ended(guard: subprocess.Popen[bytes]) -> bool:
         guard.kill()
         guard.wait()
         return True
-
-
-def end_programs_in(folder: Path) -> int:
-    """Kill the agents and tests that a killed process of ours left running; return how many.
-
-    They work in the folder or have their HOME in it, and no terminal: a person's shell has one.
-    """
-    inside = os.fsencode(folder.resolve())
-
-    def ours(pid: int, at: bytes, variables: list[bytes]) -> bool:
-        homes = (variable[5:] for variable in variables if variable.startswith(b"HOME="))
-        return any(_is_below(home, inside) for home in homes) or (
-            _is_below(at, inside) and not _has_terminal(pid)
-        )
-
-    return _kill_where(ours)
-
-
-def _has_terminal(pid: int) -> bool:
-    """Say whether a process has a controlling terminal (proc(5), field 7 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    return fields[4] != "0"
-
-
-def _is_below(path: bytes, folder: bytes) -> bool:
-    return path == folder or path.startswith(folder + b"/")
-
-
-def _kill_strays(cwd: Path, env: Mapping[str, str]) -> int:
-    """Kill what the lost guard would have: processes in the worktree or with its private HOME."""
-    home = os.fsencode(f"HOME={env['HOME']}") if "HOME" in env else None
-    inside = os.fsencode(cwd.resolve())
-    return _kill_where(
-        lambda _, at, variables: _is_below(at, inside) or (home is not None and home in variables)
-    )
-
-
-def _kill_where(ours: Callable[[int, bytes, list[bytes]], bool]) -> int:
-    """Kill the processes of which number, current folder and environment say that they are ours.
-
-    They are gone when this returns, or cannot be killed: nobody who looks finds them at work.
-    """
-    spared = _ancestors()
-    killed: set[int] = set()
-    found = True
-    while found:
-        found = False
-        for folder in Path("/proc").glob("[0-9]*"):
-            pid = int(folder.name)
-            if pid in spared or pid in killed:
-                continue
-            with contextlib.suppress(OSError):
-                at = os.fsencode((folder / "cwd").readlink())
-                variables = (folder / "environ").read_bytes().split(b"\0")
-                if ours(pid, at, variables):
-                    os.kill(pid, signal.SIGKILL)
-                    killed.add(pid)
-                    found = True
-    _await_end(killed)
-    return len(killed)
-
-
-def _await_end(killed: set[int]) -> None:
-    """Wait until processes that were killed are dead: a signal is on its way for a moment."""
-    deadline = time.monotonic() + GRACE_S
-    alive = set(killed)
-    while alive and time.monotonic() < deadline:
-        alive = {pid for pid in alive if _runs(pid)}
-        if alive:
-            time.sleep(0.001)
-
-
-def _runs(pid: int) -> bool:
-    """Say whether a process is there and not a zombie (proc(5), field 3 of stat)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
-
-
-def _ancestors() -> set[int]:
-    """Return this process and those that it descends from."""
-    found = {os.getpid()}
-    pid = os.getppid()
-    while pid > 1 and pid not in found:
-        found.add(pid)
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
-            break
-        pid = int(text.rpartition(")")[2].split()[1])
-    return found

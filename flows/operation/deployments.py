@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from flows.pauses import events_of, pause, paused_by_people, read_deployment, triggers_of
-from flows.prefect_server import prefect_client_environment
+from flows.operation.pauses import events_of, pause, paused_by_people, read_deployment, triggers_of
+from flows.operation.prefect_server import prefect_client_environment
 from storage.exceptions import InputError, ServiceError
 
 if TYPE_CHECKING:
-    from flows.prefect_api import PrefectApi
+    from flows.operation.prefect_api import PrefectApi
     from storage.home import Home
 
 WORK_POOL: Final = "greenline"
@@ -68,7 +68,7 @@ class Deployed:
 
 def prefect_file() -> Path:
     """Return prefect.yaml: the repository's, or the one that the wheel brings."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     shipped = here / "prefect.yaml"
     return shipped if shipped.is_file() else here.parent / "prefect.yaml"
 
@@ -200,7 +200,7 @@ def _prefect_deploy(api: PrefectApi, home: Home, zone: str, wanted: str) -> None
 def code_path() -> list[str]:
     """Return where a process of ours finds Greenline's code, whatever folder it works in."""
     given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return list(dict.fromkeys([str(Path(__file__).resolve().parent.parent), *given]))
+    return list(dict.fromkeys([str(Path(__file__).resolve().parents[2]), *given]))
 
 
 def deployed(api: PrefectApi) -> list[Deployed]:

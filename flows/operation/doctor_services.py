@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from flows.deployments import ZONE_VARIABLE, deployed, outdated, time_zone, wanted_version
-from flows.finding import Finding
-from flows.prefect_api import PrefectApi
-from flows.prefect_server import users_api_url
-from flows.worker import NAME, Worker, last_heartbeat, workers
+from flows.operation.deployments import ZONE_VARIABLE, deployed, outdated, time_zone, wanted_version
+from flows.operation.finding import Finding
+from flows.operation.prefect_api import PrefectApi
+from flows.operation.prefect_server import users_api_url
+from flows.operation.worker import NAME, Worker, last_heartbeat, workers
 from storage import usage
 from storage.database import Database
 from storage.exceptions import GreenlineError, InputError

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows import doctor_operation
-from flows.finding import Finding
+from flows.operation import doctor_services
+from flows.operation.finding import Finding
+from flows.operation.services import Services
 from flows.redaction import without_passwords
-from flows.services import Services
 from storage.database import URL_VARIABLE, Database
 from storage.exceptions import GreenlineError, InputError
 from storage.home import Home
@@ -49,7 +49,7 @@ def examine(repo: str | None) -> list[Finding]:
         mend = "set GREENLINE_HOME to a folder that you can write"
         return [*findings, _wrong("home", str(error), mend)]
     findings.append(Finding("home", ok=True, found=str(home.path)))
-    findings.append(doctor_operation.disk(home))
+    findings.append(doctor_services.disk(home))
     findings += _services(home)
     findings += [_program(name) for name in KNOWN]
     findings += [_keys(), _prices(), _fence()]
@@ -79,7 +79,7 @@ def _services(home: Home) -> list[Finding]:
         found = f"answers, schema version {report.version} ({report.state})"
         findings += [
             Finding("ledger", ok=True, found=found),
-            doctor_operation.clock(database),
+            doctor_services.clock(database),
         ]
     except GreenlineError as error:
         named = os.environ.get(URL_VARIABLE, "").strip()
@@ -89,7 +89,7 @@ def _services(home: Home) -> list[Finding]:
     try:
         url = services.prefect_api_url()
         findings.append(Finding("prefect", ok=True, found=url))
-        findings += doctor_operation.operation(home, url)
+        findings += doctor_services.operation(home, url)
     except GreenlineError as error:
         mend = f"see {services.prefect.log}"
         findings.append(Finding("prefect", ok=False, found=str(error), mend=mend))
@@ -165,7 +165,7 @@ def _repository(repo: str | None, home: Home) -> list[Finding]:
     findings = [
         Finding("repository", ok=True, found=f"{repository.path} at {repository.head[:10]}")
     ]
-    findings.append(doctor_operation.hooks(repository.path, home))
+    findings.append(doctor_services.hooks(repository.path, home))
     try:
         settings, notes = read_settings(repository, repository.head, None)
         settings.require_test_command()

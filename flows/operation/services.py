@@ -1,7 +1,7 @@
 """The services that a home's commands share: PostgreSQL for the ledger, the Prefect server.
 
 One set per home, started by whichever command needs them, shared by all, stopped by the keeper
-(`storage.keeper`) after some idle minutes or by :meth:`Services.down`. `flows.operation` keeps
+(`storage.keeper`) after some idle minutes or by :meth:`Services.down`. `flows.operation.up` keeps
 them, and adds the worker and the deployments. A server that the user names
 (`GREENLINE_DATABASE_URL`, `PREFECT_API_URL`) is used instead, and never touched.
 """
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flows.prefect_server import (
+from flows.operation.prefect_server import (
     API_VARIABLE,
     NAME,
     PrefectServer,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from storage.home import Home
 
 WORKER = "worker"
-"""The service that takes flow runs (`flows.worker`)."""
+"""The service that takes flow runs (`flows.operation.worker`)."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Services:
         # While the servers are there to be told how they ended.
         stopped = []
         if detached.recorded(self.home, WORKER):
-            from flows.operation import end_worker  # noqa: PLC0415 - seldom needed
+            from flows.operation.up import end_worker  # noqa: PLC0415 - seldom needed
 
             stopped += [WORKER] if end_worker(self.home) else []
         stopped += stop_services(self.home)

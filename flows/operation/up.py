@@ -7,15 +7,22 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flows import webhook_service
-from flows.dead_flow_runs import end_dead_flow_runs, end_flow_run_processes
-from flows.deployments import Deployed, deploy, deployed, ensure_work_pool, run_now, time_zone
-from flows.prefect_api import PrefectApi
-from flows.prefect_server import NAME as PREFECT
-from flows.prefect_server import users_api_url
-from flows.services import Services
-from flows.worker import NAME as WORKER
-from flows.worker import Worker
+from flows.operation.dead_flow_runs import end_dead_flow_runs, end_flow_run_processes
+from flows.operation.deployments import (
+    Deployed,
+    deploy,
+    deployed,
+    ensure_work_pool,
+    run_now,
+    time_zone,
+)
+from flows.operation.prefect_api import PrefectApi
+from flows.operation.prefect_server import NAME as PREFECT
+from flows.operation.prefect_server import users_api_url
+from flows.operation.services import Services
+from flows.operation.worker import NAME as WORKER
+from flows.operation.worker import Worker
+from flows.webhooks import service as webhook_service
 from storage import detached, usage
 from storage.database import URL_VARIABLE, Database
 from storage.exceptions import GreenlineError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flows.prefect_api import PrefectApi
+    from flows.operation.prefect_api import PrefectApi
 
 
 def read_deployment(api: PrefectApi, name: str) -> Any:

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import psutil
 
-from flows.deployments import WORK_POOL
+from flows.operation.deployments import WORK_POOL
 from storage import queries
 from storage.home import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
-    from flows.prefect_api import PrefectApi
+    from flows.operation.prefect_api import PrefectApi
     from storage.database import Database
     from storage.home import Home
 

@@ -197,7 +197,6 @@ class PrefectServer:
             **passed,
             **settings,
             **_SERVER,
-            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
             "PREFECT_HOME": str(self.home.prefect),
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(port),

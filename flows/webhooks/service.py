@@ -80,7 +80,7 @@ def start(home: Home) -> detached.Detached:
         InputError: there is no secret, or it, the port or `webhooks.toml` is wrong.
         ServiceError: it does not start; says why, with the end of its log.
     """
-    from flows.webhook_receiver import Receiver  # noqa: PLC0415
+    from flows.webhooks.receiver import Receiver  # noqa: PLC0415
 
     Receiver.of(home, read_secrets())  # what is wrong is told here, not in a log
     host, port = host_of(), port_of()
@@ -120,7 +120,7 @@ def environment(home: Home) -> dict[str, str]:
     )
     wanted = {*_PASSED, *_PREFECT, *secrets}
     passed = {name: value for name, value in os.environ.items() if name in wanted}
-    code = str(Path(__file__).resolve().parent.parent)
+    code = str(Path(__file__).resolve().parents[2])
     return {**passed, ENVIRONMENT_VARIABLE: str(home.path), "PYTHONPATH": code}
 
 
@@ -136,7 +136,7 @@ def serve(home: Home, host: str, port: int) -> None:
         InputError: there is no secret, or it or `webhooks.toml` is wrong.
         ServiceError: the port is taken, or no port of this machine.
     """
-    from flows.webhook_receiver import Receiver  # noqa: PLC0415
+    from flows.webhooks.receiver import Receiver  # noqa: PLC0415
 
     receiver = Receiver.of(home, read_secrets())
     with logged(home, LOG):
