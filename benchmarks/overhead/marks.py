@@ -31,7 +31,7 @@ MARKS: Final = (
     ("manifest, sandbox", "tasks.sandbox:Sandbox", "commit"),
     ("manifest, sandbox", "tasks.sandbox:Sandbox", "advance"),
     ("gates, context", "tasks.attempt", "attempt_step"),
-    ("gates, context", "tasks.workstream", "begin"),
+    ("gates, context", "tasks.workstream", "stand"),
     ("gates, context", "tasks.workstream", "enter_step"),
     ("gates, context", "tasks.workstream", "review"),
 )

@@ -93,10 +93,14 @@ def _deployments(home: Home, api: PrefectApi, *, wanted: bool) -> list[Finding]:
     if not found:
         told = "none; `greenline up` puts them there"
         return [Finding("deployments", ok=True, found=told)]
+    there = {each.name for each in found}
     old = outdated(api, wanted_version(time_zone())) if wanted else []
-    if old:
-        told = f"not as this Greenline has them: {', '.join(old)}"
+    if missing := [name for name in old if name not in there]:
+        told = f"not there: {', '.join(missing)}"
         findings = [Finding("deployments", ok=False, found=told, mend="`greenline up`")]
+    elif old:  # no run needs them as they are here, and somebody may want them so
+        told = f"put there by another version, by hand or for another zone: {', '.join(old)}"
+        findings = [Finding("deployments", ok=True, found=told, mend="`greenline up`")]
     else:
         names = ", ".join(each.name for each in found)
         findings = [Finding("deployments", ok=True, found=names)]

@@ -134,7 +134,7 @@ class _Look:
         for at in _chain(program):
             if self.is_hidden(at) or self.is_hidden(at.parent.resolve()):
                 if os.access(at, os.X_OK):
-                    self.installation(at.parent)
+                    self.installation(_modules_of(at) or at.parent)
             elif is_there(at.parent.parent / "pyvenv.cfg"):
                 self.installation(at.parent)  # itself in sight, but perhaps not its base
 
@@ -188,6 +188,14 @@ class _Look:
 
     def _is_home(self, folder: Path) -> bool:
         return folder in self._hidden or folder.parent in self._hidden
+
+
+def _modules_of(program: Path) -> Path | None:
+    """Return the outermost `node_modules` that a program of npm's lies in, with all it needs."""
+    parts = program.parts
+    if "node_modules" not in parts:
+        return None
+    return Path(*parts[: parts.index("node_modules") + 1])
 
 
 def _chain(path: Path) -> Iterator[Path]:

@@ -77,6 +77,7 @@ class Project:
     project: str = ""
     agent: str = ""
     rest: str = ""
+    writable: tuple[Path, ...] = ()
 
     def __post_init__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ class Project:
         self.config = self.folder / "greenline.toml"
         # What its agent leaves beside the repository, to be looked at, gets through the fence.
         self.settings = (
-            f"fence_writable = [{json.dumps(str(self.folder))}]\n[project]\n{test}{self.project}\n"
+            f"fence_writable = {json.dumps([str(self.folder), *map(str, self.writable)])}\n[project]\n{test}{self.project}\n"
             f'[agents.scripted]\nadapter = "command"\ncommand = {agent}\n{self.agent}\n'
             f'[roles]\nTaraAider = "scripted"\nDevonAider = "scripted"\n{self.rest}\n'
         )

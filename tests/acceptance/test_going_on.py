@@ -61,7 +61,7 @@ def plan(gate, code="pass"):
 class Going(Project):
     """A project with further agents, each of which does one thing whatever it is asked."""
 
-    def __init__(self, greenline, folder, **agents):
+    def __init__(self, greenline, folder, *gates, **agents):
         folder.mkdir(parents=True, exist_ok=True)
         sections = ""
         for name, code in agents.items():
@@ -70,7 +70,8 @@ class Going(Project):
             program.write_text(f"{body}\n{code}\n")
             command = json.dumps([sys.executable, str(program)])
             sections += f'[agents.{name}]\nadapter = "command"\ncommand = {command}\n'
-        super().__init__(greenline, folder, rest=f"{sections}[limits]\nattempts = 1\n")
+        writable = tuple(each.folder for each in gates)
+        super().__init__(greenline, folder, writable=writable, rest=f"{sections}[limits]\nattempts = 1\n")
 
     def go_on(self, run_id, *words, ok=(0,), **options):
         return self.greenline.json("run", "--from", run_id, *words, ok=ok, **options)
@@ -88,6 +89,7 @@ def project(greenline, tmp_path_factory, gate):
     project = Going(
         greenline,
         tmp_path_factory.mktemp("going"),
+        gate,
         right=f"{gate.tell('right')}{right}",
         useless="append('# nothing\\n')",
     )
@@ -176,8 +178,8 @@ def test_a_changed_plan_keeps_what_it_asks_for_alike(greenline, project, gate):
 
 def test_it_can_be_cut_off_and_resumed(greenline, tmp_path, gate):
     """And it goes on from a run that was given up, with settings that were changed since."""
-    project = Going(greenline, tmp_path / "cut")
     own = Gate(tmp_path / "gate")
+    project = Going(greenline, tmp_path / "cut", gate, own)
     with Beside(greenline, *run_words(project, *plan(gate, own.hold("sub")))) as running:
         own.wait("sub")
         os.kill(running.pid, signal.SIGINT)

@@ -273,7 +273,7 @@ def test_an_agents_environment_holds_no_key_and_nothing_of_greenlines_own(greenl
         made = settings(tmp_path / "agent.py").replace(
             "[roles]", f'base_url = "{server.url}/v1"\napi_key_env = "MODEL_KEY"\n[roles]'
         )
-        config.write_text(made)
+        config.write_text(f"fence_writable = [{json.dumps(str(tmp_path))}]\n{made}")
         document = greenline.json(
             "run", plan, "--repo", repository, "--config", config,
             env={"MODEL_KEY": KEY, "AWS_SECRET_ACCESS_KEY": "abcdefgh12345678"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +28,14 @@ MARK = "LEAVE-YOUR-FILE-AND-DELETE-THE-TESTS"
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", PATH)
+    """As where there is no fence: no bubblewrap, so that codex puts up what it brings along."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for folder in PATH.split(os.pathsep):
+        for program in Path(folder).glob("*"):
+            if program.name != "bwrap" and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program.absolute())
+    monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     return Bench(tmp_path)
 

@@ -299,7 +299,7 @@ def test_what_a_killed_guard_leaves_is_ended(work):
     done = run(work, "sh", "-c", "setsid sleep 300 & echo > started; sleep 300", timeout_s=120)
     killer.join()
     assert done.error
-    assert done.leftovers >= 3
+    assert done.leftovers >= 1
     assert alive(work) == []
 
 
