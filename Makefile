@@ -9,7 +9,7 @@
 PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-analytics soak soak-workers screenshots lock clean
+.PHONY: help setup demo test check bench bench-analytics soak soak-services soak-workers screenshots lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,9 @@ bench-analytics: setup ## Measure metrics (ROWS=10000000, beside a bare scan and
 soak: setup ## Kill runs at random moments for hundreds of rounds (ROUNDS=200, SEED=1)
 	GREENLINE_SOAK_ROUNDS=$(or $(ROUNDS),200) GREENLINE_SOAK_SEED=$(or $(SEED),1) \
 		.venv/bin/python -m pytest -q -n auto --maxprocesses 2 tests/acceptance/test_killed_anywhere.py $(ARGS)
+
+soak-services: setup ## Servers, worker and `down` in the middle of runs: the tests that take long
+	.venv/bin/python -m pytest -q -m soak tests/acceptance $(ARGS)
 
 screenshots: setup ## Take the pictures of docs/ui.md anew; needs a Chromium
 	.venv/bin/python benchmarks/screenshots.py

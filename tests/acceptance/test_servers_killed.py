@@ -42,6 +42,7 @@ def said_by(process):
     return said
 
 
+@pytest.mark.soak
 def test_a_run_survives_its_servers(own_home, tmp_path):
     """PostgreSQL with all its processes, then the Prefect server."""
     victim = Victim(own_home, tmp_path, pause=0.3)

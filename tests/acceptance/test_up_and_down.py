@@ -210,6 +210,7 @@ def pid_of(greenline, service):
     return record["pid"] if psutil.pid_exists(record["pid"]) else None
 
 
+@pytest.mark.soak
 def test_down_leaves_nothing_and_what_was_under_way_goes_on_after_up(kept, tmp_path):
     """Nothing runs or listens; the run's attempt is crashed, and `up` has it carried on."""
     up = kept.json("up")
@@ -233,6 +234,7 @@ def test_down_leaves_nothing_and_what_was_under_way_goes_on_after_up(kept, tmp_p
     assert_whole(kept, project, ended(kept, run_id), files=())
 
 
+@pytest.mark.soak
 def test_a_run_that_a_person_cancels_in_the_ui_stays_where_it_is(kept, tmp_path):
     """It is not taken up by itself; `resume` goes on with it."""
     server = Server(kept.json("up"))
