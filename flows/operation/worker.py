@@ -167,7 +167,7 @@ class Worker:
         programs = [str(Path(sys.executable).parent), os.environ.get("PATH") or os.defpath]
         return {
             **passed,
-            "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "1"),
+            "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "0.5"),
             **prefect_client_environment(api.url, self.home),
             # The server has what flow runs say; the log has what they say when they cannot start.
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
