@@ -39,6 +39,9 @@ logger = logging.getLogger("tasks.pushes.webhooks")
 LARGEST_BODY: Final = 5_000_000
 """Bytes. GitHub sends 25 MB at most; a push with so many commits is not made by hand."""
 
+_READ_AT_MOST: Final = 5 * LARGEST_BODY
+"""Bytes that are read of a body, though not kept: who sends all of it first hears the answer."""
+
 BODY_TIMEOUT_S: Final = 10.0
 _EVENT: Final = {"github": b"x-github-event", "gitlab": b"x-gitlab-event"}
 _SIGNED: Final = {
@@ -176,19 +179,23 @@ class Receiver:
         """
         too_long = Refused(413, f"a body has at most {LARGEST_BODY:,} bytes")
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length[:20]) > LARGEST_BODY:
+        if length.isdigit() and int(length[:20]) > _READ_AT_MOST:
             raise too_long
-        body = bytearray()
+        body, size = bytearray(), 0
         try:
             async with asyncio.timeout(self.body_timeout_s):
                 async for part in request.stream():
-                    body += part
-                    if len(body) > LARGEST_BODY:
-                        raise too_long
+                    size += len(part)
+                    if size <= LARGEST_BODY:
+                        body += part
+                    elif size > _READ_AT_MOST:
+                        break
         except TimeoutError:
             raise Refused(408, f"the body did not come within {self.body_timeout_s:g} s") from None
         except ClientDisconnect:
             raise Refused(400, "the sender went away in the middle of the body") from None
+        if size > LARGEST_BODY:
+            raise too_long
         return bytes(body)
 
     def _keep(self, forge: str, push: Push, delivery: bytes, body: bytes) -> None:

@@ -71,7 +71,9 @@ class Going(Project):
             command = json.dumps([sys.executable, str(program)])
             sections += f'[agents.{name}]\nadapter = "command"\ncommand = {command}\n'
         writable = tuple(each.folder for each in gates)
-        super().__init__(greenline, folder, writable=writable, rest=f"{sections}[limits]\nattempts = 1\n")
+        super().__init__(
+            greenline, folder, writable=writable, rest=f"{sections}[limits]\nattempts = 1\n"
+        )
 
     def go_on(self, run_id, *words, ok=(0,), **options):
         return self.greenline.json("run", "--from", run_id, *words, ok=ok, **options)

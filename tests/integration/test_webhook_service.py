@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from flows.webhooks import service as webhook_service
+from flows.webhooks.receiver import LARGEST_BODY
 from storage import detached
 from storage.exceptions import ServiceError
 from storage.home import Home
@@ -34,15 +35,15 @@ def home(tmp_path, monkeypatch):
     detached.stop(home, webhook_service.NAME)
 
 
-def post(port, secret):
+def post(port, secret, body=BODY):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {
         "Content-Type": "application/json",
         "X-GitHub-Event": "push",
         "X-GitHub-Delivery": "d1",
-        "X-Hub-Signature-256": github_signature(secret.encode(), BODY).decode(),
+        "X-Hub-Signature-256": github_signature(secret.encode(), body).decode(),
     }
-    connection.request("POST", "/github", BODY, headers)
+    connection.request("POST", "/github", body, headers)
     return connection.getresponse().status
 
 
@@ -52,13 +53,15 @@ def test_the_receiver_is_one_process_that_takes_pushes(home):
     found = webhook_service.start(home)
     assert webhook_service.start(home) == found
     assert post(found.port, "another secret") == 401
+    # Who sends all of it before reading hears the answer, too.
+    assert post(found.port, SECRET, b" " * (LARGEST_BODY + 1_000_000)) == 413
     assert post(found.port, SECRET) == 202
     assert [push.name for file in spool.waiting(home) for push in spool.pushes_in(file)] == [
         "roman"
     ]
     assert detached.stop(home, webhook_service.NAME)
     log = (home.logs / webhook_service.LOG).read_text()
-    assert "refused (401)" in log and "taken" in log
+    assert "refused (401)" in log and "refused (413)" in log and "taken" in log
     written = [path.read_bytes() for path in home.path.rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in content for content in written)
 
