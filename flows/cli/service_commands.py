@@ -97,10 +97,20 @@ def _show(done: Operation) -> None:
 
 def down(*, json_output: Json = False) -> None:
     """Stop all services of this GREENLINE_HOME."""
-    from flows.operation.services import Services  # noqa: PLC0415
+    from flows.operation.services import WORKER, Services  # noqa: PLC0415
+    from storage import detached  # noqa: PLC0415
     from storage.home import Home  # noqa: PLC0415
 
-    stopped = Services(Home.current()).down()
+    home = Home.current()
+
+    def end_users() -> list[str]:
+        if not detached.recorded(home, WORKER):
+            return []
+        from flows.operation.up import end_worker  # noqa: PLC0415 - 0.3 s, and seldom needed
+
+        return [WORKER] if end_worker(home) else []
+
+    stopped = Services(home).down(end_users)
     if json_output:
         print_json({"stopped": stopped})
     else:

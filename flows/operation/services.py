@@ -28,7 +28,7 @@ from storage.exceptions import InputError
 from storage.keeper import stop_keeper, stop_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from storage.home import Home
@@ -139,10 +139,12 @@ class Services:
         usage.pin(self.home, {*usage.kept(self.home), *names})
         return not before
 
-    def down(self) -> list[str]:
+    def down(self, end_users: Callable[[], list[str]] = list) -> list[str]:
         """Stop everything of this home that was started, used or not; return what was stopped.
 
-        The runs that the worker carried are left so that they can be taken up again.
+        Args:
+            end_users: ends what uses the servers, and says what that was: it is called while they
+                are there to be told.
 
         Raises:
             ServiceError: one does not end.
@@ -152,13 +154,7 @@ class Services:
         usage.unpin(self.home)
         # First: it would start anew what ends now.
         keeper = stop_keeper(self.home)
-        # While the servers are there to be told how they ended.
-        stopped = []
-        if detached.recorded(self.home, WORKER):
-            from flows.operation.up import end_worker  # noqa: PLC0415 - seldom needed
-
-            stopped += [WORKER] if end_worker(self.home) else []
-        stopped += stop_services(self.home)
+        stopped = [*end_users(), *stop_services(self.home)]
         # A command that used them meanwhile may have brought another one.
         return [*stopped, *(["keeper"] if stop_keeper(self.home) or keeper else [])]
 
