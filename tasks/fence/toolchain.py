@@ -161,14 +161,22 @@ class _Look:
         is_folder = os.path.isdir(path)  # noqa: PTH112 - a Path raises where it may not look
         if not is_folder and not os.path.isfile(path):  # noqa: PTH113 - likewise
             return  # not there, or a socket
-        real = path.resolve()
-        inner = next(real.relative_to(one) for one in self._hidden if real.is_relative_to(one))
-        if real.is_relative_to(self._home) or any(part.startswith(".") for part in inner.parts):
+        real = path.resolve()  # of a link that leads out of what is hidden, no more than the link
+        if real.is_relative_to(self._home) or self._is_private(path) or self._is_private(real):
             return
         for one in (path,) if is_folder else (path.parent, path):
             if self._may_be_shown(one.resolve()):
                 self._found[one] = None
                 return
+
+    def _is_private(self, path: Path) -> bool:
+        """Say whether it lies in a dot folder of a hidden one, where secrets are."""
+        return any(
+            part.startswith(".")
+            for folder in self._hidden
+            if path.is_relative_to(folder)
+            for part in path.relative_to(folder).parts
+        )
 
     def _is_installation(self, prefix: Path) -> bool:
         return self._may_be_shown(prefix.resolve()) and any(

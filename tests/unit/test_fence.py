@@ -34,6 +34,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text("")
         (root / file).chmod(0o755)
+    for link in ("linked/env", "project/.venv/bin/python", "project/venv/bin/python"):
+        (root / link).parent.mkdir(parents=True)
+        (root / link).symlink_to("/usr/bin/env")
+    for name in (".venv", "venv"):
+        (root / "project" / name / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (root / ".local/bin/tool").symlink_to("../share/pipx/venvs/tool/bin/tool")
     (root / ".local/share/pipx/venvs/tool/pyvenv.cfg").write_text(
         f"home = {root}/.pyenv/versions/3.12/bin\n"
@@ -58,6 +63,14 @@ def test_what_path_leads_to_is_shown_with_its_installation(home):
     }
 
 
+@pytest.mark.parametrize("name", ["venv", ".venv"])
+def test_a_virtual_environment_of_the_systems_python_is_shown(home, name):
+    """Its `python` leads out of what is hidden, and its packages are what is needed."""
+    python = home / "project" / name / "bin/python"
+    assert f"project/{name}" in shown(home, str(python), "-m", "pytest")
+    assert f"project/{name}" in shown(home, "python", path=str(python.parent))
+
+
 def test_secrets_beside_programs_stay_hidden(home):
     """`~/.cargo/bin` on PATH shows no credentials, `~/.local/bin` no keyring."""
     assert shown(home, "rg", path=f"{home}/.cargo/bin:{home}/.local/bin") >= {".cargo/bin"}
@@ -71,6 +84,9 @@ def test_secrets_beside_programs_stay_hidden(home):
         ("tools/oracle.py", {"tools"}),
         ("notes.py", {"notes.py"}),
         ("tools", {"tools"}),
+        ("linked/env", {"linked"}),
+        ("project/venv/bin/python", {"project/venv/bin"}),
+        ("project/.venv/bin/python", set()),
         (".ssh/id_ed25519", set()),
         (".config/tool/token", set()),
         (".greenline/postgres/password", set()),
