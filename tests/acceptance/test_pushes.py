@@ -88,6 +88,13 @@ class Team:
         folder = self.greenline.home / "pushes"
         return [*folder.glob("waiting/*"), *folder.glob("sent/*")]
 
+    def kept(self, pushes):
+        """Wait until so many pushes wait for the server: they are written down after git is done."""
+        deadline = time.monotonic() + 60
+        while self.greenline.json("hooks", "status", "--repo", self.bare)["waiting"] != pushes:
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.3)
+
     def settled(self):
         """Wait until every push that was heard of is dealt with."""
         deadline = time.monotonic() + 240
@@ -149,7 +156,7 @@ def test_from_a_push_to_a_delivered_branch(team):
         {"greenline.toml": SETTINGS, "test_x.py": "def test_x(): pass\n"} | plan("roman")
     )
     assert seconds < 10, "nobody waits for a server that is not there"
-    assert team.greenline.json("hooks", "status", "--repo", team.bare)["waiting"] == 1
+    team.kept(1)
     team.api = team.greenline.json("up")["prefect_api_url"]
     ((_, _, base, branch, head),) = team.until(
         RUNS, lambda rows: rows and rows[0][1] == "completed"
