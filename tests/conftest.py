@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -173,7 +174,15 @@ def _new_database(server: str, name: str, template: str = "template0") -> Iterat
 
 def _administer(server: str, statement: LiteralString, *names: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        told = sql.SQL(statement).format(*map(sql.Identifier, names))
+        for _ in range(100):
+            try:
+                connection.execute(told)
+            except psycopg.errors.InsufficientPrivilege:  # the server is cleaning it up just now
+                time.sleep(0.1)
+            else:
+                return
+        connection.execute(told)
 
 
 @pytest.fixture

@@ -104,9 +104,12 @@ class Team:
 
     def ask(self, path, document=None):
         """Ask the Prefect server, as anybody could."""
-        answer = httpx.request(
-            "POST" if document else "GET", f"{self.api}{path}", json=document, timeout=60
-        )
+        method = "POST" if document else "GET"
+        for _ in range(20):
+            answer = httpx.request(method, f"{self.api}{path}", json=document, timeout=60)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)  # its database is locked for a moment: a person would try again
         return answer.raise_for_status().json()
 
     def on_push(self, before, after):
